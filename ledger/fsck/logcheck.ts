@@ -1,0 +1,315 @@
+// Checks every segment of the log: structure, checksums, offsets without holes across files, indexes, the marker of a
+// clean shutdown. Names file and byte of what is wrong. Changes nothing.
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { FormatError } from '../format/errors.ts';
+import { decodeLeaves, encodeLeaves } from '../format/leaves.ts';
+import type { Findings } from './findings.ts';
+import { IndexCheck, readIfThere } from './indexcheck.ts';
+import { decodeBatch } from './records.ts';
+import { leafFiles, listSegments, type RecordBatch, type SegmentFile, scanSegment } from './segments.ts';
+
+export interface LogSummary {
+  readonly segments: number;
+  readonly batches: number;
+  readonly records: number;
+  /** Bytes of readable batches. */
+  readonly bytes: number;
+  /** First offset held. */
+  readonly start: number;
+  /** One past the last readable offset. */
+  readonly end: number;
+}
+
+export interface LogCheckOptions {
+  readonly dataDir: string;
+  readonly findings: Findings;
+  /** Decode every record, not only the batches. */
+  readonly deep: boolean;
+  /** One past the last offset the ledger covers: an unfinished tail below it is damage. */
+  readonly sealedEnd: number;
+  /** Whether the ledger declares that records of [from, to) were removed. */
+  readonly isDeclared: (from: number, to: number) => boolean;
+  readonly onProgress?: ((done: { readonly file: string; readonly records: number }) => void) | undefined;
+}
+
+const MARKER = 'clean';
+/** Space kept for others on a full disk; what is in it means nothing. */
+const RESERVE = 'reserve';
+
+interface CleanMarker {
+  readonly segment: number;
+  readonly sizeBytes: number;
+  readonly end: number;
+}
+
+export function checkLog(options: LogCheckOptions): LogSummary {
+  const { dataDir, findings } = options;
+  const segments = listSegments(dataDir);
+  const marker = readMarker(dataDir, findings);
+  const walk = new LogWalk(options, segments[0]?.baseOffset ?? 0, marker !== null);
+  segments.forEach((segment, index) => {
+    walk.segment(segment, index === segments.length - 1);
+    options.onProgress?.({ file: `log/${segment.name}`, records: walk.records });
+  });
+  reportStrays(dataDir, segments, findings);
+  checkLeaves(dataDir, findings);
+  const last = segments.at(-1);
+  if (
+    marker &&
+    last &&
+    (marker.segment !== last.baseOffset || marker.end !== walk.next || marker.sizeBytes !== walk.lastBytes)
+  ) {
+    findings.add(
+      'warning',
+      'MARKER_WRONG',
+      { file: `log/${MARKER}` },
+      `says the log ends at ${marker.end}, it ends at ${walk.next}`,
+      {
+        marker: marker.end,
+        end: walk.next,
+      },
+    );
+  }
+  return {
+    segments: segments.length,
+    batches: walk.batches,
+    records: walk.records,
+    bytes: walk.bytes,
+    start: segments[0]?.baseOffset ?? 0,
+    end: walk.next,
+  };
+}
+
+class LogWalk {
+  batches = 0;
+  records = 0;
+  bytes = 0;
+  /** Offset the next batch must have. */
+  next: number;
+  /** Where the batches of the segment walked last end. */
+  lastBytes = 0;
+  readonly #options: LogCheckOptions;
+  readonly #wasClosed: boolean;
+
+  constructor(options: LogCheckOptions, start: number, wasClosed: boolean) {
+    this.#options = options;
+    this.next = start;
+    this.#wasClosed = wasClosed;
+  }
+
+  segment(segment: SegmentFile, isLast: boolean): void {
+    const { findings } = this.#options;
+    const file = `log/${segment.name}`;
+    if (segment.baseOffset !== this.next) {
+      this.#offsets(file, 0, segment.baseOffset, 'the file name says');
+      this.next = segment.baseOffset;
+    }
+    const indexes = new IndexCheck(findings, segment, isLast);
+    this.lastBytes = 0;
+    let afterDamage: number | null = null;
+    for (const item of scanSegment(segment)) {
+      if (item.kind === 'batch') {
+        if (afterDamage !== null) {
+          this.#damaged(file, afterDamage, item.batch.baseOffset);
+          indexes.resumeAt(item.batch.baseOffset);
+          afterDamage = null;
+        }
+        this.#batch(file, item.batch);
+        indexes.batch(item.batch);
+        this.lastBytes = item.batch.position + item.batch.bytes;
+      } else if (item.kind === 'damage') {
+        findings.add(
+          'error',
+          'SEGMENT_DAMAGED',
+          { file, position: item.position },
+          `${item.bytes} bytes cannot be read: ${item.reason}`,
+          {
+            bytes: item.bytes,
+            offset: this.next,
+          },
+        );
+        indexes.damage(item.position, item.position + item.bytes);
+        afterDamage = item.position;
+      } else if (item.kind === 'unfinished') {
+        this.#unfinished(file, item, isLast);
+        indexes.damage(item.position, item.position + item.bytes);
+        indexes.resumeAt(Number.POSITIVE_INFINITY);
+      } else if (!isLast) {
+        findings.add(
+          'note',
+          'SEGMENT_TORN_TAIL',
+          { file, position: item.position },
+          `${item.bytes} zero bytes after the last batch of a closed segment`,
+        );
+      }
+    }
+    indexes.end();
+  }
+
+  #batch(file: string, batch: RecordBatch): void {
+    const { findings, deep } = this.#options;
+    const { position } = batch;
+    if (batch.baseOffset !== this.next) this.#offsets(file, position, batch.baseOffset, 'the batch says');
+    const spans = batch.lastOffset - batch.baseOffset + 1;
+    if (batch.count < spans && batch.count >= 0) this.#thinned(file, batch, spans);
+    if (batch.count > spans || batch.count < 0 || batch.leaderEpoch !== 0 || batch.producer !== '-1/-1/-1') {
+      findings.add(
+        'error',
+        'BATCH_FOREIGN',
+        { file, position },
+        `a header the gateway does not write: ${batch.count} records over ${spans} offsets, epoch ${batch.leaderEpoch}, producer ${batch.producer}`,
+      );
+    }
+    if (deep) {
+      const decoded = decodeBatch(batch);
+      if (!decoded.ok) {
+        findings.add(
+          'error',
+          'BATCH_FOREIGN',
+          { file, position },
+          `records ${batch.baseOffset} to ${batch.lastOffset} cannot be read: ${decoded.reason}`,
+          {
+            offset: batch.baseOffset,
+          },
+        );
+      }
+    }
+    this.batches += 1;
+    this.records += batch.count;
+    this.bytes += batch.bytes;
+    this.next = batch.lastOffset + 1;
+  }
+
+  /** Fewer records than offsets: retention removed some, and the ledger must say so. */
+  #thinned(file: string, { baseOffset, lastOffset, count, position }: RecordBatch, spans: number): void {
+    const { findings, isDeclared } = this.#options;
+    if (isDeclared(baseOffset, lastOffset + 1)) return;
+    findings.add(
+      'error',
+      'OFFSETS_MISSING',
+      { file, position },
+      `the batch has ${count} records for ${spans} offsets from ${baseOffset} on, and nothing declares their removal`,
+      { expected: spans, found: count },
+    );
+  }
+
+  #offsets(file: string, position: number, found: number, who: string): void {
+    const { findings } = this.#options;
+    const facts = { expected: this.next, found };
+    if (found > this.next) {
+      findings.add(
+        'error',
+        'OFFSETS_MISSING',
+        { file, position },
+        `${who} offset ${found}; ${this.next} to ${found - 1} are missing`,
+        facts,
+      );
+    } else {
+      findings.add(
+        'error',
+        'OFFSETS_REPEATED',
+        { file, position },
+        `${who} offset ${found}, which is already past: ${this.next} is next`,
+        facts,
+      );
+    }
+  }
+
+  #damaged(file: string, position: number, resume: number): void {
+    if (resume <= this.next) return;
+    this.#options.findings.add(
+      'error',
+      'OFFSETS_MISSING',
+      { file, position },
+      `records ${this.next} to ${resume - 1} were in the damaged bytes; reading goes on at ${resume}`,
+      {
+        expected: this.next,
+        found: resume,
+      },
+    );
+    this.next = resume;
+  }
+
+  #unfinished(
+    file: string,
+    item: { position: number; bytes: number; reason: string },
+    isLast: boolean,
+  ): void {
+    const { findings, sealedEnd } = this.#options;
+    const where = { file, position: item.position };
+    const facts = { bytes: item.bytes, offset: this.next };
+    const readable = `everything before offset ${this.next} is readable`;
+    if (isLast && !this.#wasClosed && this.next >= sealedEnd) {
+      findings.add(
+        'warning',
+        'SEGMENT_TORN_TAIL',
+        where,
+        `an unfinished write of up to ${item.bytes} bytes (${item.reason}); never acknowledged, or being written now; ${readable}`,
+        facts,
+      );
+      return;
+    }
+    const why = !isLast
+      ? 'in a closed segment'
+      : this.#wasClosed
+        ? 'though the log was closed in order'
+        : `though the ledger covers offsets up to ${sealedEnd - 1}`;
+    findings.add(
+      'error',
+      'SEGMENT_DAMAGED',
+      where,
+      `${item.bytes} bytes cannot be read (${item.reason}), ${why}; ${readable}`,
+      facts,
+    );
+  }
+}
+
+/** The marker of a clean shutdown; null without one. */
+function readMarker(dataDir: string, findings: Findings): CleanMarker | null {
+  const bytes = readIfThere(join(dataDir, 'log', MARKER));
+  if (!bytes) return null;
+  try {
+    const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<
+      CleanMarker & { version: number }
+    >;
+    const { version, segment, sizeBytes, end } = value;
+    if (version === 1 && [segment, sizeBytes, end].every(Number.isSafeInteger)) return value as CleanMarker;
+  } catch {
+    // Reported below, like any other unreadable marker.
+  }
+  findings.add(
+    'warning',
+    'MARKER_WRONG',
+    { file: `log/${MARKER}` },
+    'the marker of a clean shutdown cannot be read; the next start looks at the tail more carefully',
+  );
+  return null;
+}
+
+/** Without its hashes, records beside removed ones cannot be proven any more. That each is right, --deep shows. */
+function checkLeaves(dataDir: string, findings: Findings): void {
+  for (const path of leafFiles(dataDir)) {
+    try {
+      decodeLeaves(readIfThere(path) ?? encodeLeaves([]));
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      findings.add('error', 'LEAVES_UNREADABLE', { file: `log/${basename(path)}` }, error.message);
+    }
+  }
+}
+
+function reportStrays(dataDir: string, segments: readonly SegmentFile[], findings: Findings): void {
+  if (segments.length === 0) return;
+  const known = new Set([
+    MARKER,
+    RESERVE,
+    ...segments.flatMap(({ name }) =>
+      ['.log', '.index', '.timeindex', '.keys', '.leaves'].map((end) => name.replace(/\.log$/, end)),
+    ),
+  ]);
+  for (const name of readdirSync(join(dataDir, 'log'))) {
+    if (known.has(name) || name.endsWith('.tmp')) continue;
+    findings.add('note', 'STRAY_FILE', { file: `log/${name}` }, 'belongs to no segment');
+  }
+}

@@ -1,0 +1,90 @@
+// Where a check takes records from: segments on disk, or a gateway's HTTP API. One forward-moving interface for both.
+// Refuses to fill holes: what is not held is left out and the caller looks at the offsets.
+import { readFileSync } from 'node:fs';
+import { decodeLeaves, type LeafRun, leavesOf, runEnd } from '../format/leaves.ts';
+import type { TelemetryRecord } from '../format/record.ts';
+import { decodeBatch } from './records.ts';
+import { leafFiles, listSegments, type SegmentItem, scanSegment } from './segments.ts';
+
+export interface RecordSource {
+  /** First offset held and one past the last that can be read now. */
+  bounds(): Promise<{ readonly start: number; readonly end: number }>;
+  /** Records with first ≤ offset < end in order, in portions; ask for rising ranges. */
+  read(first: number, end: number): AsyncGenerator<readonly TelemetryRecord[]>;
+  /** Leaf hashes of removed records in [first, end), by offset; where there are such. */
+  leaves?(first: number, end: number): Promise<ReadonlyMap<number, Uint8Array>>;
+}
+
+/** Segments read with the checker's own decoder. Unreadable batches are left out. */
+export class SegmentRecords implements RecordSource {
+  readonly #dataDir: string;
+  #walk: Generator<readonly TelemetryRecord[]> | null = null;
+  /** Records decoded and not yet asked for. */
+  #held: readonly TelemetryRecord[] = [];
+  #skipBefore = 0;
+  #leaves: readonly { run: LeafRun; last: number }[] | null = null;
+
+  constructor(dataDir: string) {
+    this.#dataDir = dataDir;
+  }
+
+  async bounds(): Promise<{ start: number; end: number }> {
+    const segments = listSegments(this.#dataDir);
+    const last = segments.at(-1);
+    if (!last) return { start: 0, end: 0 };
+    let end = last.baseOffset;
+    for (const item of scanSegment(last)) if (item.kind === 'batch') end = item.batch.lastOffset + 1;
+    return { start: segments[0]!.baseOffset, end };
+  }
+
+  async *read(first: number, end: number): AsyncGenerator<readonly TelemetryRecord[]> {
+    this.#skipBefore = first;
+    this.#walk ??= this.#batches(first);
+    for (;;) {
+      const wanted = this.#held.filter((record) => record.offset >= first && record.offset < end);
+      if (wanted.length > 0) yield wanted;
+      this.#held = this.#held.filter((record) => record.offset >= end);
+      if (this.#held.length > 0) return;
+      const next = this.#walk.next();
+      if (next.done) return;
+      this.#held = next.value;
+    }
+  }
+
+  async leaves(first: number, end: number): Promise<ReadonlyMap<number, Uint8Array>> {
+    const found = new Map<number, Uint8Array>();
+    for (const { run, last } of this.#leafRuns()) {
+      if (last < first || run.first >= end) continue;
+      for (const { offset, hash } of leavesOf([run], first, end)) found.set(offset, hash);
+    }
+    return found;
+  }
+
+  /** Files that cannot be read count as none: what they would vouch for is then reported as not checked. */
+  #leafRuns(): readonly { run: LeafRun; last: number }[] {
+    this.#leaves ??= leafFiles(this.#dataDir).flatMap((path) => {
+      try {
+        return decodeLeaves(readFileSync(path)).map((run) => ({ run, last: runEnd(run) - 1 }));
+      } catch {
+        return [];
+      }
+    });
+    return this.#leaves;
+  }
+
+  /** Decoded batches in order, without those that end before the offset asked for last. */
+  *#batches(first: number): Generator<readonly TelemetryRecord[]> {
+    const segments = listSegments(this.#dataDir);
+    for (const [index, segment] of segments.entries()) {
+      const following = segments[index + 1];
+      if (following && following.baseOffset <= Math.max(first, this.#skipBefore)) continue;
+      for (const item of scanSegment(segment)) yield* this.#decode(item);
+    }
+  }
+
+  *#decode(item: SegmentItem): Generator<readonly TelemetryRecord[]> {
+    if (item.kind !== 'batch' || item.batch.lastOffset < this.#skipBefore) return;
+    const decoded = decodeBatch(item.batch);
+    if (decoded.ok) yield decoded.records;
+  }
+}

@@ -1,0 +1,114 @@
+// Turns the results of fsck and audit into text for people. Decides nothing: every word stands for a field.
+import type { AuditReport } from './audit.ts';
+import type { Finding } from './findings.ts';
+import type { FsckReport } from './fsck.ts';
+
+/** Findings shown; the report says how many more there are. */
+const SHOWN_MAX = 50;
+
+export function formatReport(report: FsckReport | AuditReport): string {
+  return `${(report.kind === 'fsck' ? fsckLines(report) : auditLines(report)).join('\n')}\n`;
+}
+
+const count = (value: number, one: string, many = `${one}s`) =>
+  `${value.toLocaleString('en-US')} ${value === 1 ? one : many}`;
+const time = (ms: number | null) => (ms === null ? 'never' : new Date(ms).toISOString());
+const line = (label: string, text: string) => `${label.padEnd(11)} ${text}`;
+
+function fsckLines(report: FsckReport): string[] {
+  const { log, ledger, records } = report;
+  return [
+    line('data', report.dataDir),
+    line(
+      'log',
+      `${count(log.records, 'record')} (offsets ${log.start} to ${log.end - 1}) in ${count(log.batches, 'batch', 'batches')}, ${count(log.segments, 'segment')}, ${count(log.bytes, 'byte')}`,
+    ),
+    ledger
+      ? line(
+          'ledger',
+          `${ledger.origin}: ${count(ledger.blocks, 'block')} of ${ledger.size}, covering offsets before ${ledger.coveredEnd}; root ${ledger.rootAgrees ? 'agrees' : 'DOES NOT AGREE'}`,
+        )
+      : line('ledger', 'none that could be read'),
+    ...(records ? [line('re-hashed', recordText(records))] : []),
+    ...findingLines(report.findings, report.findingCount),
+    line('verdict', fsckVerdict(report)),
+  ];
+}
+
+function fsckVerdict(report: FsckReport): string {
+  if (report.verdict === 'damaged')
+    return `DAMAGED: ${count(report.errors, 'error')}, ${count(report.warnings, 'warning')}`;
+  if (report.verdict === 'repairable')
+    return `${count(report.warnings, 'warning')}; nothing acknowledged is lost`;
+  return report.deep ? 'clean' : 'clean (records not re-hashed against the ledger: add --deep)';
+}
+
+function recordText(records: FsckReport['records'] & object): string {
+  const parts = [
+    `${count(records.recordsMatching, 'record')} in ${count(records.blocksMatching, 'block')} match`,
+  ];
+  if (records.blocksChanged > 0) parts.push(`${count(records.blocksChanged, 'block')} CHANGED`);
+  if (records.recordsMissing > 0) parts.push(`${count(records.recordsMissing, 'record')} MISSING`);
+  if (records.recordsPruned > 0) parts.push(`${count(records.recordsPruned, 'record')} pruned (declared)`);
+  if (records.recordsUnproven > 0)
+    parts.push(`${count(records.recordsUnproven, 'record')} beside pruned ones not checked`);
+  if (records.offsetsLost > 0)
+    parts.push(`${count(records.offsetsLost, 'offset')} lost before sealing (declared)`);
+  return parts.join(', ');
+}
+
+function auditLines(report: AuditReport): string[] {
+  const { checkpoint, records, blocks } = report;
+  const kinds = Object.entries(blocks).filter(([, number]) => number > 0);
+  return [
+    line('source', report.source),
+    checkpoint
+      ? line(
+          'checkpoint',
+          `${checkpoint.origin}, ${count(checkpoint.size, 'block')}, root ${checkpoint.root}`,
+        )
+      : line('checkpoint', 'none that could be read'),
+    line('signatures', signatureText(report)),
+    line('blocks', kinds.map(([kind, number]) => `${number} ${kind}`).join(', ') || 'none'),
+    line(
+      'sealed',
+      `offsets before ${report.sealedEnd}, from ${time(report.firstSealedMs)} to ${time(report.lastSealedMs)}`,
+    ),
+    line(
+      'records',
+      `${recordText(records)}${records.mode === 'sample' ? ` (sample of ${count(records.blocksChecked, 'block')})` : ''}`,
+    ),
+    ...(report.notSealedYet > 0
+      ? [line('not sealed', `${count(report.notSealedYet, 'record')} at the end: not sealed yet`)]
+      : []),
+    ...report.declared.map(({ height, cause, count: lost }) =>
+      line('declared', `block ${height}: ${cause}${lost > 0 ? `, ${count(lost, 'offset')} lost` : ''}`),
+    ),
+    ...findingLines(report.findings, report.findingCount),
+    ...(report.notice ? [line('note', report.notice)] : []),
+    line(
+      'verdict',
+      report.verdict === 'clean'
+        ? 'clean'
+        : `PROBLEMS: ${count(report.errors, 'error')}, ${count(report.warnings, 'warning')}`,
+    ),
+  ];
+}
+
+function signatureText({ status, trust, cosigned }: AuditReport): string {
+  const by = {
+    policy: 'key from the policy',
+    'gateway-key': 'key given',
+    genesis: 'key named by its own genesis block',
+  }[trust];
+  const who = cosigned.length > 0 ? `; cosigned by ${cosigned.join(', ')}` : '';
+  return `${{ final: 'final', pending: 'pending', 'signed-by-gateway-only': 'signed by the gateway only', unsigned: 'NOT SIGNED by a trusted key' }[status]} (${by})${who}`;
+}
+
+function findingLines(findings: readonly Finding[], total: number): string[] {
+  const lines = findings.slice(0, SHOWN_MAX).map(({ severity, code, file, position, message }) => {
+    return line(severity, `${code} ${file}${position === null ? '' : ` at byte ${position}`}: ${message}`);
+  });
+  if (total > lines.length) lines.push(line('', `… and ${count(total - lines.length, 'more finding')}`));
+  return lines;
+}

@@ -1,0 +1,254 @@
+// Turns durable records into blocks, tiles and a signed checkpoint, in the one order in which a crash cannot make two
+// histories. Opened by open.ts only, which settles what an earlier run left; refuses to go on after a failed round.
+import { toBase64 } from '../format/base64.ts';
+import { type Block, encodeBlock } from '../format/block.ts';
+import { CLOCK_STEP_CAUSE } from '../format/block-rules.ts';
+import type { BlockHeight, Offset, TreeSize } from '../format/brand.ts';
+import type { JsonObject } from '../format/canonical.ts';
+import { type Checkpoint, formatCheckpoint } from '../format/checkpoint.ts';
+import { EMPTY_ROOT, HASH_BYTES } from '../format/hash.ts';
+import { formatNote, type VerifierKey } from '../format/note.ts';
+import type { TelemetryRecord } from '../format/record.ts';
+import { CHECKPOINT_PATH, TILE_WIDTH } from '../format/tile.ts';
+import { nodeSha256 } from '../tiles/hashing.ts';
+import { Batch, type CutBatch } from './batch.ts';
+import type { RecoveryFacts, SealerConfig } from './config.ts';
+import type { LedgerDisk } from './disk.ts';
+import type { TreeEdge } from './edge.ts';
+import type { GatewayKey } from './key.ts';
+import type { LastBlock } from './stored.ts';
+import type { TileFiles } from './tilefiles.ts';
+
+/** Blocks of one commit: they share one sync and one checkpoint. Fewer than a tile has, see TileFiles.clearStrays. */
+export const ROUND_BLOCKS_MAX = 64;
+
+/** Form of the segments and of the record bytes inside them; named in the genesis block. */
+const LOG_FORMAT = 'kafka-record-batch-v2';
+const RECORD_FORMAT = 1;
+
+const encoder = new TextEncoder();
+
+export interface SealClock {
+  /** Unix ms. May step. */
+  nowMs(): number;
+  /** Whole ms since this run of the gateway began. Never steps back. */
+  monotonicMs(): number;
+}
+
+/** The part of StateStore the sealer needs. */
+export interface CheckpointStore {
+  loadCheckpoint(): { size: number; note: string } | null;
+  swapCheckpoint(expectedSize: number | null, size: number, note: string): boolean;
+}
+
+export interface SealerPorts {
+  readonly dataDir: string;
+  readonly config: SealerConfig;
+  readonly disk: LedgerDisk;
+  readonly clock: SealClock;
+  readonly key: GatewayKey;
+  readonly checkpoints: CheckpointStore;
+}
+
+export class SealError extends Error {
+  override name = 'SealError';
+  readonly code: 'CHECKPOINT_TAKEN' | 'SEALER_FAILED';
+
+  constructor(code: SealError['code'], message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
+
+/** What opening found; see open.ts. */
+export interface SealerState {
+  readonly key: VerifierKey;
+  readonly files: TileFiles;
+  readonly edge: TreeEdge;
+  readonly last: LastBlock | null;
+  readonly signedSize: number;
+}
+
+export interface SealedRound {
+  /** Blocks in the signed tree. */
+  readonly size: TreeSize;
+  /** One past the last sealed offset. */
+  readonly sealedEnd: Offset;
+  readonly blocks: number;
+}
+
+/** Blocks take form in memory as they are cut and become true together in commit(). */
+export class Sealer {
+  readonly #ports: SealerPorts;
+  readonly #key: VerifierKey;
+  readonly #files: TileFiles;
+  readonly #edge: TreeEdge;
+  #batch: Batch;
+  #last: LastBlock | null;
+  #signedSize: number;
+  #failed = false;
+
+  constructor(ports: SealerPorts, state: SealerState) {
+    this.#ports = ports;
+    this.#key = state.key;
+    this.#files = state.files;
+    this.#edge = state.edge;
+    this.#last = state.last;
+    this.#signedSize = state.signedSize;
+    this.#batch = new Batch(this.#coveredEnd, ports.config.ledger.blockRecordsMax);
+  }
+
+  get #coveredEnd(): number {
+    return this.#last ? this.#last.block.first + this.#last.block.count : 0;
+  }
+
+  /** The offset of the next record to take. */
+  get next(): Offset {
+    return this.#batch.next as Offset;
+  }
+
+  /** Records taken and not yet in a block. */
+  get gathered(): number {
+    return this.#batch.count;
+  }
+
+  /** Blocks cut and not yet signed. */
+  get uncommitted(): number {
+    return this.#edge.size - this.#signedSize;
+  }
+
+  get roundFull(): boolean {
+    return this.uncommitted >= ROUND_BLOCKS_MAX;
+  }
+
+  get last(): Block | null {
+    return this.#last?.block ?? null;
+  }
+
+  /** Takes the record at `next`; cuts a block when it is full. */
+  take(record: TelemetryRecord): void {
+    this.#batch.add(record);
+    if (this.#batch.full) this.cut();
+  }
+
+  /** Makes a block of what was gathered, if anything was. */
+  cut(): void {
+    if (this.#batch.count > 0) this.#append('data', null, this.#batch.cut());
+  }
+
+  /** A block that says: alive, nothing arrived. */
+  heartbeat(): void {
+    this.#append('heartbeat', null);
+  }
+
+  /** Declares a loss; `lost` offsets from `next` on will never be sealed. */
+  gap(detail: JsonObject, lost = 0): void {
+    this.cut();
+    this.#append('gap', detail, { ...this.#nothing(), count: lost });
+    if (lost > 0) this.#batch = new Batch(this.#coveredEnd, this.#ports.config.ledger.blockRecordsMax);
+  }
+
+  /** Declares that records of earlier blocks are going to be removed. */
+  prune(detail: JsonObject): void {
+    this.#append('prune', detail);
+  }
+
+  /** Genesis on an empty chain; on the first start of a run, what recovery found. */
+  beginBoot(recovery: RecoveryFacts | undefined): void {
+    const { config, key } = this.#ports;
+    if (!this.#last) {
+      this.#append('genesis', {
+        publicKey: toBase64(key.publicKey),
+        software: config.software,
+        logFormat: LOG_FORMAT,
+        recordFormat: RECORD_FORMAT,
+      });
+    }
+    // A stage that is started again within one run finds its own boot id and has nothing new to say.
+    if (!recovery || (this.#last!.block.kind !== 'genesis' && this.#last!.block.bootId === config.bootId))
+      return;
+    if (recovery.truncatedBytes > 0) {
+      this.gap({ cause: 'truncated-tail', bytes: recovery.truncatedBytes, at: recovery.at });
+    } else if (recovery.unclean) {
+      this.gap({ cause: 'unclean-boot', at: recovery.at });
+    }
+  }
+
+  /**
+   * Makes all cut blocks durable, signs and serves them; null when there are none. After an error the sealer is
+   * dead: open it again, which settles what a crash at the same place would have left.
+   */
+  commit(): SealedRound | null {
+    if (this.#failed) throw new SealError('SEALER_FAILED', 'an earlier round failed: open the sealer again');
+    const blocks = this.uncommitted;
+    if (blocks === 0) return null;
+    this.#failed = true;
+    // A crash here loses only memory: the records are durable in the log and will be cut into blocks again.
+    const tiles = this.#edge.unsaved();
+    this.#files.write(tiles);
+    // A crash here leaves durable blocks without a signature: the next start checks and signs exactly these, so
+    // no other tree of this size is ever signed.
+    const checkpoint: Checkpoint = {
+      origin: this.#ports.config.origin,
+      size: this.#edge.size as TreeSize,
+      root: this.#edge.root(),
+    };
+    const note = this.#sign(checkpoint);
+    // A crash here loses a signature nobody has seen; Ed25519 gives the same one for the same tree.
+    const expected = this.#signedSize === 0 ? null : this.#signedSize;
+    if (!this.#ports.checkpoints.swapCheckpoint(expected, checkpoint.size, note)) {
+      throw new SealError(
+        'CHECKPOINT_TAKEN',
+        `state.db no longer holds a checkpoint of ${this.#signedSize} blocks`,
+      );
+    }
+    // A crash here leaves a stored checkpoint that is not served yet: the next start serves it.
+    this.#files.replace(CHECKPOINT_PATH, encoder.encode(note));
+    // A crash from here on leaves partial tiles nobody needs: the next start removes them.
+    this.#edge.saved();
+    this.#signedSize = checkpoint.size;
+    for (const { tile } of tiles) if (tile.width === TILE_WIDTH) this.#files.removePartials(tile);
+    this.#failed = false;
+    return { size: checkpoint.size, sealedEnd: this.#coveredEnd as Offset, blocks };
+  }
+
+  #sign(checkpoint: Checkpoint): string {
+    const text = formatCheckpoint(checkpoint);
+    const signature = this.#ports.key.sign(encoder.encode(text));
+    return formatNote({ text, signatures: [{ name: this.#key.name, keyId: this.#key.keyId, signature }] });
+  }
+
+  #nothing(): CutBatch {
+    return { first: this.#coveredEnd as Offset, count: 0, root: EMPTY_ROOT, eventMinMs: 0, eventMaxMs: 0 };
+  }
+
+  #append(kind: Block['kind'], detail: JsonObject | null, batch: CutBatch = this.#nothing()): void {
+    const { clock, config } = this.#ports;
+    const sealedMs = clock.nowMs();
+    const before = this.#last?.block;
+    const isStep = before !== undefined && before.bootId === config.bootId && sealedMs < before.sealedMs;
+    if (isStep && detail?.cause !== CLOCK_STEP_CAUSE) {
+      this.#append('gap', { cause: CLOCK_STEP_CAUSE, fromMs: before.sealedMs, toMs: sealedMs });
+    }
+    const block: Block = {
+      origin: config.origin,
+      height: this.#edge.size as BlockHeight,
+      previous: this.#last?.hash ?? new Uint8Array(HASH_BYTES),
+      kind,
+      first: batch.first,
+      count: batch.count,
+      root: batch.root,
+      eventMinMs: batch.eventMinMs,
+      eventMaxMs: batch.eventMaxMs,
+      sealedMs,
+      bootId: config.bootId,
+      monotonicMs: clock.monotonicMs(),
+      policyHash: NO_POLICY_HASH,
+      detail,
+    };
+    this.#last = { block, hash: this.#edge.append(encodeBlock(block)) };
+  }
+}
+
+/** No authorities yet: the policy in force is the empty text. */
+const NO_POLICY_HASH = nodeSha256(new Uint8Array(0));
