@@ -1,0 +1,193 @@
+// Recognises a record that was accepted before: same device, same sequence, same bytes, among the device's most
+// recent ones. Refuses to guess: another payload under a used sequence is a new record (the device restarted its
+// counter), and a record still waiting for the disk is not yet "accepted before".
+import { crc32c } from '@node-rs/crc32';
+import { RecentMap } from './recent-map.ts';
+
+const RING_FIRST = 8;
+/** Bytes of one ring slot: f64 sequence and u32 fingerprint. */
+export const SLOT_BYTES = 12;
+
+/** Covers topic and payload (CRC-32C, seeded with the topic's), and the device's time where it gave one. */
+export function fingerprint(topicCrc: number, payload: Uint8Array, givenEventMs: number | null): number {
+  const crc = crc32c(payload, topicCrc);
+  if (givenEventMs === null) return crc;
+  const high = Math.floor(givenEventMs / 0x1_0000_0000);
+  return Math.imul(Math.imul(crc ^ givenEventMs, 0x9e3779b1) ^ (high + 1), 0x85ebca6b) >>> 0;
+}
+
+export const topicCrcOf = (topic: string): number => crc32c(topic);
+
+/** A record on its way to the disk; its repetitions wait here for the same outcome. */
+export interface Pending {
+  readonly device: string;
+  readonly sequence: number;
+  readonly fingerprint: number;
+  waiting: (() => void)[] | null;
+  /** Another record of the device with the same sequence and other bytes. */
+  next: Pending | null;
+}
+
+class DeviceRing {
+  sequences = new Float64Array(RING_FIRST);
+  fingerprints = new Uint32Array(RING_FIRST);
+  length = 0;
+  at = 0;
+  highest = -1;
+  readonly pending = new Map<number, Pending>();
+
+  has(sequence: number, print: number): boolean {
+    if (sequence > this.highest) return false;
+    for (let slot = 0; slot < this.length; slot += 1) {
+      if (this.sequences[slot] === sequence && this.fingerprints[slot] === print) return true;
+    }
+    return false;
+  }
+
+  push(sequence: number, print: number): void {
+    this.sequences[this.at] = sequence;
+    this.fingerprints[this.at] = print;
+    this.at = (this.at + 1) % this.sequences.length;
+    if (this.length < this.sequences.length) this.length += 1;
+    if (sequence > this.highest) this.highest = sequence;
+  }
+
+  grow(capacity: number): void {
+    const { sequences, fingerprints } = this.chronological(capacity);
+    this.sequences = sequences;
+    this.fingerprints = fingerprints;
+    this.at = this.length % capacity;
+  }
+
+  /** The entries from the oldest to the newest, in arrays of `capacity`. */
+  chronological(capacity: number): {
+    sequences: Float64Array<ArrayBuffer>;
+    fingerprints: Uint32Array<ArrayBuffer>;
+  } {
+    const first = this.length < this.sequences.length ? 0 : this.at;
+    const sequences = new Float64Array(capacity);
+    const fingerprints = new Uint32Array(capacity);
+    sequences.set(this.sequences.subarray(first, this.length));
+    sequences.set(this.sequences.subarray(0, first), this.length - first);
+    fingerprints.set(this.fingerprints.subarray(first, this.length));
+    fingerprints.set(this.fingerprints.subarray(0, first), this.length - first);
+    return { sequences, fingerprints };
+  }
+}
+
+export interface DuplicateLimits {
+  /** Entries per device; 0 turns the guard off. */
+  readonly window: number;
+  /** Entries of all devices; at the limit windows stop growing (they keep what they have, at least 8). */
+  readonly maxEntries: number;
+  readonly maxDevices: number;
+}
+
+export interface RingCopy {
+  readonly device: string;
+  readonly sequences: Float64Array<ArrayBuffer>;
+  readonly fingerprints: Uint32Array<ArrayBuffer>;
+}
+
+export class DuplicateGuard {
+  readonly #limits: DuplicateLimits;
+  readonly #rings: RecentMap<DeviceRing>;
+  #capacity = 0;
+  #forgotten = 0;
+
+  constructor(limits: DuplicateLimits) {
+    this.#limits = limits;
+    this.#rings = new RecentMap(limits.maxDevices, (_device, ring) => {
+      this.#capacity -= ring.sequences.length;
+      this.#forgotten += 1;
+    });
+  }
+
+  get enabled(): boolean {
+    return this.#limits.window > 0;
+  }
+
+  get forgotten(): number {
+    return this.#forgotten;
+  }
+
+  /** 'stored': accepted before and durable. A Pending: on its way. null: new. */
+  find(device: string, sequence: number, print: number): 'stored' | Pending | null {
+    const ring = this.#rings.touch(device);
+    if (ring === undefined) return null;
+    for (let pending = ring.pending.get(sequence) ?? null; pending !== null; pending = pending.next) {
+      if (pending.fingerprint === print) return pending;
+    }
+    return ring.has(sequence, print) ? 'stored' : null;
+  }
+
+  /** The record goes to the log now; call settle() with its outcome. */
+  begin(device: string, sequence: number, print: number): Pending {
+    const ring = this.#ring(device);
+    const next = ring.pending.get(sequence) ?? null;
+    const pending: Pending = { device, sequence, fingerprint: print, waiting: null, next };
+    ring.pending.set(sequence, pending);
+    return pending;
+  }
+
+  /** Lets those who waited go on: they find the record stored, or take its place. */
+  settle(pending: Pending, stored: boolean): void {
+    const ring = stored ? this.#ring(pending.device) : this.#rings.touch(pending.device);
+    if (ring) {
+      this.#unlink(ring, pending);
+      if (stored) this.#push(ring, pending.sequence, pending.fingerprint);
+    }
+    const waiting = pending.waiting;
+    pending.waiting = null;
+    if (waiting) for (const go of waiting) go();
+  }
+
+  /** A record read back from the log. */
+  remember(device: string, sequence: number, print: number): void {
+    this.#push(this.#ring(device), sequence, print);
+  }
+
+  #ring(device: string): DeviceRing {
+    const known = this.#rings.touch(device);
+    if (known) return known;
+    const ring = new DeviceRing();
+    this.#capacity += ring.sequences.length;
+    this.#rings.add(device, ring);
+    return ring;
+  }
+
+  #push(ring: DeviceRing, sequence: number, print: number): void {
+    const capacity = ring.sequences.length;
+    const { window, maxEntries } = this.#limits;
+    if (ring.length === capacity && capacity < window) {
+      const wanted = Math.min(capacity * 2, window);
+      if (this.#capacity + wanted - capacity <= maxEntries) {
+        ring.grow(wanted);
+        this.#capacity += wanted - capacity;
+      }
+    }
+    ring.push(sequence, print);
+  }
+
+  #unlink(ring: DeviceRing, pending: Pending): void {
+    const head = ring.pending.get(pending.sequence) ?? null;
+    if (head === pending) {
+      if (pending.next) ring.pending.set(pending.sequence, pending.next);
+      else ring.pending.delete(pending.sequence);
+      return;
+    }
+    for (let before = head; before !== null; before = before.next) {
+      if (before.next === pending) {
+        before.next = pending.next;
+        return;
+      }
+    }
+  }
+
+  /** Devices from the least recent on, each with copies of its entries from the oldest on. */
+  *export(): Generator<RingCopy> {
+    for (const [device, ring] of this.#rings.entries()) {
+      if (ring.length > 0) yield { device, ...ring.chronological(ring.length) };
+    }
+  }
+}

@@ -1,0 +1,55 @@
+// What a device says about its own record inside a JSON payload: its time and its counter. Guesses nothing: a
+// value of another form counts as not given.
+import { asBuffer, parseJsonPayload } from '../codecs/fields.ts';
+import { mayContain, resolvePointer } from '../codecs/pointer.ts';
+import type { TopicMatch } from '../codecs/template.ts';
+import type { Submission } from './types.ts';
+
+const ISO_8601 = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?$/;
+const ZONE = /(Z|[+-]\d\d:?\d\d)$/;
+
+/** First bytes of a JSON text that can have members: white space, `{`, `[`. */
+const MAY_BEGIN_JSON: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0x7b, 0x5b]);
+
+/** Unix ms from a number of unix ms or an ISO 8601 text (UTC where it names no zone); null for anything else. */
+export function eventMsOf(value: unknown): number | null {
+  if (typeof value === 'number') {
+    const ms = Math.floor(value);
+    return Number.isSafeInteger(ms) ? ms : null;
+  }
+  if (typeof value !== 'string' || !ISO_8601.test(value)) return null;
+  const text = value.replace(',', '.');
+  const ms = Date.parse(text.includes('T') && !ZONE.test(text) ? `${text}Z` : text);
+  return Number.isNaN(ms) ? null : ms;
+}
+
+export function sequenceOf(value: unknown): number | null {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
+}
+
+/**
+ * Device time and counter of submissions, one after the other. The answer stands in its fields until the next
+ * read(): this runs for every record, and need not leave an object behind for each.
+ */
+export class GivenReader {
+  eventMs: number | null = null;
+  sequence: number | null = null;
+
+  /** The protocol's word wins over the payload's. The payload is parsed only when it can contain what is missing. */
+  read(submission: Submission, match: TopicMatch): void {
+    this.eventMs = submission.eventMs;
+    this.sequence = submission.sequence;
+    const time = this.eventMs === null ? match.time : null;
+    const counter = this.sequence === null ? match.sequence : null;
+    const first = submission.payload[0];
+    if ((time === null && counter === null) || first === undefined || !MAY_BEGIN_JSON.has(first)) return;
+    const text = asBuffer(submission.payload).toString('latin1');
+    const wantsTime = time !== null && mayContain(text, time);
+    const wantsCounter = counter !== null && mayContain(text, counter);
+    if (!wantsTime && !wantsCounter) return;
+    const json =
+      'json' in submission ? submission.json : parseJsonPayload(submission.payload, submission.contentType);
+    if (wantsTime) this.eventMs = eventMsOf(resolvePointer(json, time));
+    if (wantsCounter) this.sequence = sequenceOf(resolvePointer(json, counter));
+  }
+}

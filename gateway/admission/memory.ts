@@ -1,0 +1,132 @@
+// What admission remembers across restarts: the duplicate guard and the device table, from the last snapshot plus
+// the log since then. Refuses a snapshot the log does not bear out.
+import { offset as asOffset, type Offset } from '../../ledger/format/brand.ts';
+import { SOURCE, type TelemetryRecord } from '../../ledger/format/record.ts';
+import { LogError, type LogReader } from '../log/types.ts';
+import type { Cursor } from '../state/state.ts';
+import type { IngestConfig } from './config.ts';
+import { DeviceTable } from './devices.ts';
+import { DuplicateGuard, fingerprint, topicCrcOf } from './duplicates.ts';
+import { SnapshotSaver } from './saver.ts';
+import { decodeSnapshot, encodeSnapshot } from './snapshot.ts';
+import type { IngestLogger } from './types.ts';
+
+const REPLAY_FETCH_BYTES = 4 * 1024 * 1024;
+const DEVICE_SOURCES: ReadonlySet<number> = new Set([SOURCE.mqtt, SOURCE.websocket, SOURCE.http]);
+
+export interface AdmissionMemoryOptions {
+  readonly config: IngestConfig;
+  readonly dataDir: string;
+  readonly logger: IngestLogger;
+}
+
+export class AdmissionMemory {
+  readonly devices: DeviceTable;
+  readonly duplicates: DuplicateGuard;
+  readonly #options: AdmissionMemoryOptions;
+  /** One past the last record that guard and table know of. */
+  #next = 0;
+  #savedNext = -1;
+  #saver: SnapshotSaver | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #saving: Promise<void> = Promise.resolve();
+  #snapshots = 0;
+  #snapshotFailures = 0;
+
+  constructor(options: AdmissionMemoryOptions) {
+    const { duplicates, maxDevices } = options.config;
+    this.#options = options;
+    this.devices = new DeviceTable(maxDevices);
+    this.duplicates = new DuplicateGuard({ ...duplicates, maxDevices });
+  }
+
+  /** Snapshots saved since start, and tries that failed. */
+  get saves(): { readonly snapshots: number; readonly snapshotFailures: number } {
+    return { snapshots: this.#snapshots, snapshotFailures: this.#snapshotFailures };
+  }
+
+  /** The record at `offset` is durable and known to guard and table. */
+  reached(offset: Offset): void {
+    this.#next = offset + 1;
+  }
+
+  async restore(reader: LogReader, cursor: Cursor | null): Promise<void> {
+    const { config, logger } = this.#options;
+    const start = await reader.start();
+    const end = await reader.end();
+    // A snapshot ahead of the log knows records that are gone; to trust it would be to acknowledge them unstored.
+    const held = cursor?.state && cursor.next <= end ? cursor.state : null;
+    const usable = held !== null && decodeSnapshot(held, this.devices, this.duplicates);
+    if (cursor && !usable) {
+      logger.warn({ next: cursor.next, end }, 'the admission snapshot does not fit the log and is not used');
+    }
+    if (cursor && usable) this.#savedNext = cursor.next;
+    const from = Math.max(start, end - config.maxReplayRecords, cursor && usable ? cursor.next : 0);
+    let next: number = from;
+    while (next < end) next = await this.#replay(reader, asOffset(next), end);
+    this.#next = next;
+  }
+
+  /** From now on saves a snapshot every `snapshotIntervalMs` in which records came. */
+  startSaving(): void {
+    this.#timer = setInterval(() => this.#saveIfChanged(), this.#options.config.snapshotIntervalMs);
+    this.#timer.unref();
+  }
+
+  /** Saves what is not saved yet, then ends the saving thread. */
+  async close(): Promise<void> {
+    if (this.#timer) clearInterval(this.#timer);
+    await this.#saving;
+    this.#saveIfChanged();
+    await this.#saving;
+    await this.#saver?.close();
+  }
+
+  /** One fetch; answers where to go on. */
+  async #replay(reader: LogReader, from: Offset, end: number): Promise<number> {
+    let records: TelemetryRecord[];
+    try {
+      records = await reader.fetch(from, { maxBytes: REPLAY_FETCH_BYTES });
+    } catch (error) {
+      if (error instanceof LogError && typeof error.facts.resume === 'number' && error.facts.resume > from) {
+        this.#options.logger.warn(
+          { err: error },
+          'damaged log: the duplicate guard does not know these records',
+        );
+        return error.facts.resume;
+      }
+      throw error;
+    }
+    for (const record of records) this.#learn(record);
+    const last = records.at(-1);
+    return last ? last.offset + 1 : end;
+  }
+
+  #learn(record: TelemetryRecord): void {
+    const { device, topic, sequence, eventMs, receivedMs, source, payload, offset } = record;
+    if (!DEVICE_SOURCES.has(source)) return;
+    this.devices.seen(device, topic, receivedMs, offset, source);
+    if (sequence === null || !this.duplicates.enabled) return;
+    const crc = topicCrcOf(topic);
+    this.duplicates.remember(device, sequence, fingerprint(crc, payload, eventMs));
+    // Where both times are equal the log does not say whether the device gave one: know both forms.
+    if (eventMs === receivedMs) this.duplicates.remember(device, sequence, fingerprint(crc, payload, null));
+  }
+
+  #saveIfChanged(): void {
+    if (this.#next === this.#savedNext || this.#saver?.busy) return;
+    if (this.#saver === null || this.#saver.ended) this.#saver = new SnapshotSaver(this.#options.dataDir);
+    const next = this.#next;
+    const state = encodeSnapshot(this.devices, this.duplicates);
+    this.#saving = this.#saver.save({ next: asOffset(next), state }).then(
+      () => {
+        this.#savedNext = next;
+        this.#snapshots += 1;
+      },
+      (error: unknown) => {
+        this.#snapshotFailures += 1;
+        this.#options.logger.warn({ err: error }, 'saving the admission snapshot failed');
+      },
+    );
+  }
+}

@@ -1,0 +1,67 @@
+// What adapters hand to admission and what they get back. Knows no protocol.
+import type { Offset } from '../../ledger/format/brand.ts';
+import type { Source } from '../../ledger/format/record.ts';
+
+/** One device message as an adapter understood it. */
+export interface Submission {
+  readonly source: Source;
+  readonly topic: string;
+  /** Named by the device itself (HTTP header, WebSocket field); wins over the topic's. */
+  readonly device: string | null;
+  /** Used when neither the device nor the topic names one: the MQTT client id, else ''. */
+  readonly fallbackDevice: string;
+  /** ASCII, up to 255 bytes; '' when unknown. */
+  readonly contentType: string;
+  /** Stored byte for byte. Must stay unchanged until `done`. */
+  readonly payload: Uint8Array;
+  /** The device's counter where the protocol carries it; null: look for it in the payload. */
+  readonly sequence: number | null;
+  /** The device's time, unix ms, where the protocol carries it; null: look for it in the payload. */
+  readonly eventMs: number | null;
+  readonly headers?: readonly (readonly [name: string, value: Uint8Array])[];
+  /** Its sender does not learn what became of it (MQTT QoS 0): the first to be given up when the gateway is full. */
+  readonly unacknowledged?: boolean;
+  /** The payload as JSON where the adapter has parsed it already; absent: not parsed yet. */
+  readonly json?: unknown;
+}
+
+export type RejectReason = 'malformed' | 'bad-topic' | 'too-large' | 'not-allowed';
+/** `unavailable`: the gateway is stopping, or its log can no longer be written. */
+export type ShedReason = 'overloaded' | 'disk-full' | 'unavailable';
+
+export type Outcome =
+  | { readonly kind: 'stored'; readonly offset: Offset }
+  | { readonly kind: 'duplicate' }
+  | { readonly kind: 'reject'; readonly reason: RejectReason; readonly detail: string }
+  | {
+      readonly kind: 'shed';
+      readonly reason: ShedReason;
+      readonly retryAfterMs: number;
+      /** Given up early, to keep room for those who wait for an answer: do not try again. */
+      readonly dropped?: true;
+    };
+
+export interface IngestLogger {
+  debug(facts: object, message: string): void;
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+export type IngestSource = 'mqtt' | 'websocket' | 'http';
+
+/** Counts since start; every refused submission is in exactly one of them. */
+export interface AdmissionFigures {
+  readonly accepted: Readonly<Record<IngestSource, number>>;
+  readonly refused: Readonly<Record<IngestSource, number>>;
+  readonly duplicates: number;
+  readonly rejected: Readonly<Record<RejectReason, number>>;
+  readonly shed: Readonly<Record<ShedReason, number>>;
+  readonly inFlight: number;
+  readonly devices: number;
+  /** Devices dropped from the table or the duplicate guard because their number is bounded. */
+  readonly devicesForgotten: number;
+  /** Times a snapshot of guard and table was saved, and failed to be. */
+  readonly snapshots: number;
+  readonly snapshotFailures: number;
+}

@@ -1,0 +1,43 @@
+// The thread that makes proofs: reads log and ledger by itself, answers one request after another.
+import { parentPort, workerData } from 'node:worker_threads';
+import { offset } from '../../ledger/format/brand.ts';
+import { coldFs } from '../cold/cold-fs.ts';
+import { realFs } from '../log/fs.ts';
+import { openReader } from '../log/reader.ts';
+import { leafSource } from '../log/retention/leaf-files.ts';
+import { LogError } from '../log/types.ts';
+import {
+  ledgerDirOf,
+  localProofs,
+  type ProofFailure,
+  type ProofReply,
+  type ProofRequest,
+  type ProofWorkerInit,
+} from './proofs.ts';
+
+const port = parentPort;
+if (!port) throw new Error('this entry runs only as a worker thread');
+const { dataDir, durableEnd, cold } = workerData as ProofWorkerInit;
+const fs = cold ? coldFs(dataDir, cold) : realFs;
+const proofs = localProofs(
+  await openReader({ dataDir, durableEnd, fs }),
+  ledgerDirOf(dataDir),
+  leafSource(dataDir, fs),
+);
+
+async function reply({ id, offset: at }: ProofRequest): Promise<ProofReply> {
+  try {
+    return { id, answer: await proofs.prove(offset(at)) };
+  } catch (error) {
+    return { id, failure: failureOf(error) };
+  }
+}
+
+function failureOf(error: unknown): ProofFailure {
+  if (error instanceof LogError) {
+    return { message: error.message, log: { code: error.code, facts: error.facts } };
+  }
+  return { message: error instanceof Error ? error.message : String(error), log: null };
+}
+
+port.on('message', async (request: ProofRequest) => port.postMessage(await reply(request)));

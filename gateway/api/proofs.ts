@@ -1,0 +1,130 @@
+// Where the server gets proofs from: a worker thread, because hashing a block of thousands of records would keep
+// devices waiting for their answers. One thread, started with the first proof; holds no key and writes nothing.
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { type Offset, offset } from '../../ledger/format/brand.ts';
+import { formatProofFile } from '../../ledger/format/proof.ts';
+import { type ProveOptions, type ProveResult, Prover } from '../../ledger/tiles/prove.ts';
+import { directoryTiles } from '../../ledger/tiles/source.ts';
+import type { ColdConfig } from '../cold/config.ts';
+import { LogError, type LogErrorCode, type LogReader } from '../log/types.ts';
+
+export type ProofAnswer =
+  | { readonly kind: 'proof'; readonly text: string }
+  | Exclude<ProveResult, { readonly kind: 'proof' }>;
+
+export interface ProofSource {
+  /** The proof file's text, or why there is none. @throws LogError, FormatError for damaged files */
+  prove(at: Offset): Promise<ProofAnswer>;
+}
+
+export interface ProofWorkerInit {
+  readonly dataDir: string;
+  /** Shared with the log's writer. */
+  readonly durableEnd: SharedArrayBuffer;
+  /** Where segments are that are no longer here. */
+  readonly cold?: ColdConfig | undefined;
+}
+
+export interface ProofRequest {
+  readonly id: number;
+  readonly offset: number;
+}
+
+export type ProofReply =
+  | { readonly id: number; readonly answer: ProofAnswer }
+  | { readonly id: number; readonly failure: ProofFailure };
+
+/** An error as it crosses the thread border; `log` is there for a LogError. */
+export interface ProofFailure {
+  readonly message: string;
+  readonly log: {
+    readonly code: LogErrorCode;
+    readonly facts: Readonly<Record<string, string | number>>;
+  } | null;
+}
+
+/** Bytes of log taken at a time while a block's records are hashed. */
+const PIECE_BYTES = 262_144;
+
+/** Proofs made in the calling thread. */
+export function localProofs(
+  reader: LogReader,
+  ledgerDir: string,
+  leaves?: ProveOptions['leaves'],
+): ProofSource {
+  const prover = new Prover({
+    tiles: directoryTiles(ledgerDir),
+    records: (first, count) => reader.fetch(offset(first), { maxRecords: count, maxBytes: PIECE_BYTES }),
+    leaves,
+  });
+  return {
+    async prove(at) {
+      const result = await prover.prove(at);
+      return result.kind === 'proof' ? { kind: 'proof', text: formatProofFile(result.proof) } : result;
+    },
+  };
+}
+
+export const ledgerDirOf = (dataDir: string) => join(dataDir, 'ledger');
+
+const ENTRY = new URL(
+  import.meta.url.endsWith('.ts') ? './proof-worker.ts' : './proof-worker.js',
+  import.meta.url,
+);
+
+/** Proofs made in a worker thread. A thread that fails takes the proofs in work with it; the next proof starts another. */
+export class ProofWorker implements ProofSource {
+  readonly #init: ProofWorkerInit;
+  readonly #waiting = new Map<number, { resolve(answer: ProofAnswer): void; reject(error: unknown): void }>();
+  #worker: Worker | null = null;
+  #nextId = 0;
+  #closed = false;
+
+  constructor(init: ProofWorkerInit) {
+    this.#init = init;
+  }
+
+  prove(at: Offset): Promise<ProofAnswer> {
+    if (this.#closed) return Promise.reject(new LogError('CLOSED', 'the gateway is shutting down'));
+    const worker = this.#worker ?? this.#start();
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      worker.postMessage({ id, offset: at } satisfies ProofRequest);
+    });
+  }
+
+  #start(): Worker {
+    const worker = new Worker(ENTRY, { workerData: this.#init, name: 'proofs' });
+    worker.unref();
+    worker.on('message', (reply: ProofReply) => this.#onReply(reply));
+    worker.on('error', (error) => this.#lose(worker, error));
+    worker.on('exit', () => this.#lose(worker, new LogError('CLOSED', 'the thread that makes proofs ended')));
+    this.#worker = worker;
+    return worker;
+  }
+
+  #onReply(reply: ProofReply): void {
+    const waiting = this.#waiting.get(reply.id);
+    this.#waiting.delete(reply.id);
+    if ('answer' in reply) waiting?.resolve(reply.answer);
+    else waiting?.reject(errorOf(reply.failure));
+  }
+
+  #lose(worker: Worker, error: unknown): void {
+    if (this.#worker !== worker) return;
+    this.#worker = null;
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#worker?.terminate();
+  }
+}
+
+function errorOf({ message, log }: ProofFailure): Error {
+  return log ? new LogError(log.code, message, { facts: { ...log.facts } }) : new Error(message);
+}

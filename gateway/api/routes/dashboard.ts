@@ -1,0 +1,29 @@
+// GET / and the built dashboard's files. Without a build it says how to make one.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import fastifyStatic from '@fastify/static';
+import type { FastifyInstance } from 'fastify';
+
+const NOT_BUILT =
+  'The dashboard is not built. In the repository, run `npm run build:dashboard` and start the gateway again.\n' +
+  'The API works without it: try /api/v1/status.\n';
+
+export async function dashboardRoutes(app: FastifyInstance, dashboardDir: string): Promise<void> {
+  if (!existsSync(join(dashboardDir, 'index.html'))) {
+    app.get('/', async (_request, reply) =>
+      reply.code(503).header('cache-control', 'no-store').type('text/plain; charset=utf-8').send(NOT_BUILT),
+    );
+    return;
+  }
+  await app.register(fastifyStatic, {
+    root: dashboardDir,
+    dotfiles: 'ignore',
+    cacheControl: false,
+    decorateReply: false,
+    setHeaders: (reply, path) => {
+      // Vite names files in assets/ by their content; the page itself must be asked for anew.
+      const hashed = path.includes('/assets/') || path.includes('\\assets\\');
+      reply.header('cache-control', hashed ? 'public, max-age=31536000, immutable' : 'no-cache');
+    },
+  });
+}

@@ -1,0 +1,117 @@
+// Reads the newest sealed blocks out of the ledger directory, as far as the signed checkpoint covers them.
+// Signs, writes and verifies nothing: who wants proof asks for one.
+import { toBase64 } from '../../ledger/format/base64.ts';
+import { type Block, blockHash } from '../../ledger/format/block.ts';
+import { FormatError } from '../../ledger/format/errors.ts';
+import type { TileReader } from '../../ledger/format/tile.ts';
+import { type BlockEntry, BlockLog, readHead } from '../../ledger/tiles/blocks.ts';
+import { nodeSha256 } from '../../ledger/tiles/hashing.ts';
+
+/** Newest blocks that can be listed. */
+export const KEPT_BLOCKS = 100;
+
+export interface BlockSummary {
+  readonly height: number;
+  readonly kind: Block['kind'];
+  readonly first: number;
+  readonly count: number;
+  /** Batch root, base64. */
+  readonly root: string;
+  readonly sealedMs: number;
+  /** Leaf hash in the block log, base64; `previous` of the next block. */
+  readonly hash: string;
+}
+
+export interface SealedFigures {
+  readonly blocks: number;
+  /** First offset no signed block covers. */
+  readonly sealed: number;
+  readonly checkpointSize: number;
+  /** When the newest signed block was sealed, unix ms; null while there is none. */
+  readonly checkpointMs: number | null;
+  /** Whether the policy's quorum has cosigned; with no authority: signed by this gateway. */
+  readonly final: boolean;
+  /** Why the newest blocks cannot be read (the figures are then the last that could be); null while all is well. */
+  readonly problem: string | null;
+}
+
+export class SealedBlocks {
+  readonly #tiles: TileReader;
+  #note = '';
+  /** Oldest first. */
+  #blocks: readonly BlockSummary[] = [];
+  #problem: string | null = null;
+  #reading: Promise<readonly BlockSummary[]> | null = null;
+
+  constructor(tiles: TileReader) {
+    this.#tiles = tiles;
+  }
+
+  async figures(): Promise<SealedFigures> {
+    const last = (await this.#current()).at(-1);
+    const blocks = last ? last.height + 1 : 0;
+    return {
+      blocks,
+      sealed: last ? last.first + last.count : 0,
+      checkpointSize: blocks,
+      checkpointMs: last?.sealedMs ?? null,
+      final: blocks > 0,
+      problem: this.#problem,
+    };
+  }
+
+  /** Newest first. */
+  async newest(limit: number): Promise<BlockSummary[]> {
+    return (await this.#current()).slice(-limit).reverse();
+  }
+
+  /** Several callers at once share one reading of the directory. */
+  #current(): Promise<readonly BlockSummary[]> {
+    this.#reading ??= this.#refreshOrKeep().finally(() => {
+      this.#reading = null;
+    });
+    return this.#reading;
+  }
+
+  /** A damaged ledger must not take the figures of the whole gateway with it. */
+  async #refreshOrKeep(): Promise<readonly BlockSummary[]> {
+    try {
+      const blocks = await this.#refresh();
+      this.#problem = null;
+      return blocks;
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+      this.#problem = `${error.code}: ${error.message}`;
+      return this.#blocks;
+    }
+  }
+
+  async #refresh(): Promise<readonly BlockSummary[]> {
+    const head = await readHead(this.#tiles);
+    if (!head) return [];
+    if (head.note === this.#note) return this.#blocks;
+    const { size } = head.checkpoint;
+    const oldest = Math.max(0, size - KEPT_BLOCKS);
+    const blocks = this.#blocks.filter((block) => block.height >= oldest && block.height < size);
+    const log = new BlockLog(this.#tiles, size);
+    for (let height = (blocks.at(-1)?.height ?? oldest - 1) + 1; height < size; height++) {
+      blocks.push(summary(await log.at(height)));
+    }
+    this.#blocks = blocks;
+    this.#note = head.note;
+    return blocks;
+  }
+}
+
+function summary({ block, bytes }: BlockEntry): BlockSummary {
+  const { height, kind, first, count, root, sealedMs } = block;
+  return {
+    height,
+    kind,
+    first,
+    count,
+    root: toBase64(root),
+    sealedMs,
+    hash: toBase64(blockHash(bytes, nodeSha256)),
+  };
+}

@@ -1,0 +1,121 @@
+// Makes the gateway's HTTP server: guard, headers, problem bodies, the reading routes, the live tail, and the
+// plugins it is given (ingest). It listens to nothing by itself and owns no state but what it shows.
+import { createServer } from 'node:http';
+import fastify, { type FastifyInstance, LogController } from 'fastify';
+import { directoryTiles } from '../../ledger/tiles/source.ts';
+import type { CallerGuard } from '../ingest/caller.ts';
+import { sendProblem } from '../ingest/problem.ts';
+import type { ApiDeps } from './deps.ts';
+import { Gate } from './gate.ts';
+import { useSecurityHeaders } from './headers.ts';
+import { useProblems } from './problem.ts';
+import { RateKeeper } from './rate.ts';
+import { blockRoutes } from './routes/blocks.ts';
+import { dashboardRoutes } from './routes/dashboard.ts';
+import { derivedRoutes } from './routes/derived.ts';
+import { deviceRoutes } from './routes/devices.ts';
+import { healthRoutes } from './routes/health.ts';
+import { ledgerFileRoutes } from './routes/ledger-files.ts';
+import { metricsRoutes } from './routes/metrics.ts';
+import { proofRoutes } from './routes/proof.ts';
+import { recordRoutes } from './routes/records.ts';
+import { statusRoutes } from './routes/status.ts';
+import { tailRoutes } from './routes/tail.ts';
+import { SealedBlocks } from './sealed.ts';
+import { readStatus } from './status.ts';
+import { Tail, tailEvent } from './tail.ts';
+
+const TICK_MS = 1000;
+
+/** Everything but listening: call `listen({ host, port })` on what comes back, and `close()` to end it. */
+export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> {
+  const { config, guard } = deps;
+  const app = createApp(deps);
+  useSecurityHeaders(app);
+  useGuard(app, guard);
+  useProblems(app);
+
+  const tiles = directoryTiles(deps.ledgerDir);
+  const sealed = new SealedBlocks(tiles);
+  const rate = new RateKeeper(TICK_MS);
+  const tail = new Tail(config);
+  const gate = new Gate(config.maxConcurrentReads);
+  const status = () => readStatus({ deps, sealed, tail }, Date.now());
+
+  statusRoutes(app, status);
+  recordRoutes(app, deps.log.reader, gate, config.maxReadBytes);
+  proofRoutes(app, deps.log.reader, deps.proofs, gate);
+  deviceRoutes(app, deps);
+  derivedRoutes(app, deps.derived, config.derivedKept);
+  blockRoutes(app, sealed);
+  tailRoutes(app, { tail, rate, status });
+  ledgerFileRoutes(app, tiles);
+  healthRoutes(app, deps.isReady);
+  metricsRoutes(app, async () => ({
+    status: await status(),
+    log: deps.log.figures(),
+    ingest: deps.ingestFigures(),
+    readsRefused: gate.refused,
+    callersRefused: guard.refused,
+  }));
+  for (const plugin of deps.plugins) await plugin(app);
+  await dashboardRoutes(app, deps.dashboardDir);
+
+  const stopPulse = startPulse(deps, { rate, tail, status });
+  const stopRecords = deps.derived.subscribe((record) => tail.record(record));
+  app.addHook('preClose', async () => {
+    stopRecords();
+    stopPulse();
+    tail.close();
+  });
+  return app;
+}
+
+function createApp({ config, logger }: ApiDeps): FastifyInstance {
+  const app = fastify({
+    loggerInstance: logger,
+    // One logger for all: a child for each request would cost more than most requests need it for.
+    childLoggerFactory: (shared) => shared,
+    logController: new LogController({ disableRequestLogging: true }),
+    forceCloseConnections: true,
+    bodyLimit: config.maxBodyBytes,
+    requestTimeout: config.requestTimeoutMs,
+    keepAliveTimeout: config.keepAliveTimeoutMs,
+    serverFactory: (handler) => {
+      const server = createServer({ maxHeaderSize: config.maxHeaderBytes }, handler);
+      server.requestTimeout = config.requestTimeoutMs;
+      server.headersTimeout = Math.min(config.requestTimeoutMs, 15_000);
+      server.keepAliveTimeout = config.keepAliveTimeoutMs;
+      return server;
+    },
+  });
+  app.server.maxConnections = config.maxConnections;
+  return app;
+}
+
+/** Puts the guard before every route of `app`, plugins included. */
+function useGuard(app: FastifyInstance, guard: CallerGuard): void {
+  app.addHook('onRequest', async (request, reply) => {
+    const problem = guard.judge(request.raw);
+    if (problem) return sendProblem(reply, problem);
+  });
+}
+
+interface Pulsed {
+  readonly rate: RateKeeper;
+  readonly tail: Tail;
+  readonly status: () => Promise<object>;
+}
+
+/** Once a second: takes a sample of the log's growth and sends the figures to the tail's clients. */
+function startPulse(deps: ApiDeps, { rate, tail, status }: Pulsed): () => void {
+  const pulse = async () => {
+    rate.push(Date.now(), deps.log.figures().recordsPerSecond);
+    if (tail.figures.clients > 0) tail.tick(tailEvent('figures', JSON.stringify(await status())));
+  };
+  const timer = setInterval(() => {
+    pulse().catch((error: unknown) => deps.logger.warn({ err: error }, 'the live figures could not be read'));
+  }, TICK_MS);
+  timer.unref();
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,88 @@
+// Finds where a top-level member's value stands in a JSON text, so that it can be stored byte for byte. Refuses to
+// validate: the caller has parsed the same bytes already.
+//
+//   object = ws "{" [ member *( "," member ) ] ws "}"       RFC 8259 §4
+//   member = ws string ws ":" ws value
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+const isSpace = (byte: number) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+
+function skipSpace(text: Buffer, at: number): number {
+  let next = at;
+  while (next < text.length && isSpace(text[next]!)) next += 1;
+  return next;
+}
+
+/** `at` is the opening quote; answers the position after the closing one. */
+function skipString(text: Buffer, at: number): number {
+  for (let next = at + 1; next < text.length; next += 1) {
+    const byte = text[next]!;
+    if (byte === BACKSLASH) next += 1;
+    else if (byte === QUOTE) return next + 1;
+  }
+  return text.length;
+}
+
+/** Position after the value that begins at `at`. Does not recurse: nesting costs no stack. */
+function skipValue(text: Buffer, at: number): number {
+  let depth = 0;
+  for (let next = at; next < text.length; ) {
+    const byte = text[next]!;
+    if (byte === QUOTE) {
+      next = skipString(text, next);
+      if (depth === 0) return next;
+      continue;
+    }
+    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1;
+    else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+      if (depth === 0) return next; // the end of the object around a bare number or word
+      depth -= 1;
+      if (depth === 0) return next + 1;
+    } else if (depth === 0 && (byte === COMMA || isSpace(byte))) return next;
+    next += 1;
+  }
+  return text.length;
+}
+
+function isName(text: Buffer, start: number, end: number, name: Buffer, nameText: string): boolean {
+  const plain = end - start === name.length && text.compare(name, 0, name.length, start, end) === 0;
+  if (plain) return true;
+  if (text.subarray(start, end).indexOf(BACKSLASH) === -1) return false;
+  return JSON.parse(text.toString('utf8', start, end)) === nameText;
+}
+
+/** A finder for one member name; made once, used for every frame. */
+export function memberFinder(nameText: string): (text: Buffer) => Buffer | null {
+  const name = Buffer.from(JSON.stringify(nameText));
+  /**
+   * The exact bytes (a view) of the member's value in `text`, which must be a valid JSON text; null when `text` is
+   * no object or has no such member. Of several members of one name the last counts, as with JSON.parse.
+   */
+  return (text) => {
+    let at = skipSpace(text, 0);
+    if (text[at] !== OPEN_BRACE) return null;
+    at = skipSpace(text, at + 1);
+    let found: Buffer | null = null;
+    while (at < text.length && text[at] === QUOTE) {
+      const nameStart = at;
+      const nameEnd = skipString(text, at);
+      at = skipSpace(text, nameEnd);
+      if (text[at] !== COLON) return found;
+      const start = skipSpace(text, at + 1);
+      const end = skipValue(text, start);
+      if (isName(text, nameStart, nameEnd, name, nameText)) found = text.subarray(start, end);
+      at = skipSpace(text, end);
+      if (text[at] !== COMMA) return found;
+      at = skipSpace(text, at + 1);
+    }
+    return found;
+  };
+}

@@ -1,0 +1,35 @@
+// One shape for every refusal over HTTP (RFC 9457), whether of a route, an ingest request or a WebSocket upgrade.
+// Says nothing of what happened inside the gateway.
+import { STATUS_CODES } from 'node:http';
+import type { FastifyReply } from 'fastify';
+
+export interface Problem {
+  readonly status: number;
+  /** Stable, for programs; `detail` is for people and may change. */
+  readonly code: string;
+  readonly detail: string;
+  /** Sent as Retry-After, rounded up to whole seconds. */
+  readonly retryAfterMs?: number;
+}
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+/** The body as JSON text; `more` are extension members, e.g. the per-line results of a batch. */
+export function problemText({ status, code, detail }: Problem, more: object = {}): string {
+  const title = STATUS_CODES[status] ?? 'Error';
+  return JSON.stringify({ type: 'about:blank', title, status, detail, code, ...more });
+}
+
+/** Value of the Retry-After header: whole seconds, at least one. */
+export const retryAfterSeconds = (retryAfterMs: number) =>
+  String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
+
+export function sendProblem(reply: FastifyReply, problem: Problem, more: object = {}): FastifyReply {
+  const { status, retryAfterMs } = problem;
+  if (retryAfterMs !== undefined) reply.header('retry-after', retryAfterSeconds(retryAfterMs));
+  return reply
+    .code(status)
+    .header('cache-control', 'no-store')
+    .type(PROBLEM_TYPE)
+    .send(problemText(problem, more));
+}

@@ -1,0 +1,186 @@
+// WebSocket ingest on an HTTP server: takes upgrades of its own path and leaves every other one to others. Who may
+// connect is the guard's decision, the same as for the server's routes.
+import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Admission } from '../../admission/admission.ts';
+import type { IngestLogger } from '../../admission/types.ts';
+import type { CallerGuard } from '../caller.ts';
+import { PROBLEM_TYPE, type Problem, problemText, retryAfterSeconds } from '../problem.ts';
+import { RefusalLog } from '../refusal-log.ts';
+import type { WebSocketConfig } from './config.ts';
+import { WebSocketConnection } from './connection.ts';
+
+export interface WebSocketOptions {
+  /** e.g. `/ws` */
+  readonly path: string;
+  readonly admission: Admission;
+  readonly config: WebSocketConfig;
+  /** Shared with the server's routes: it counts who is refused. */
+  readonly guard: CallerGuard;
+  readonly logger: IngestLogger;
+}
+
+export interface WebSocketFigures {
+  readonly connections: number;
+  /** Upgrades refused: not allowed, or too many connections. */
+  readonly connectionsRefused: number;
+}
+
+export interface WebSocketIngest {
+  figures(): WebSocketFigures;
+  /** Takes no more, answers what is in flight, closes every connection (1001). Close admission after it. */
+  close(): Promise<void>;
+}
+
+const GOING_AWAY = 1001;
+const CLOSE_GRACE_MS = 5_000;
+
+export function attachWebSocket(server: Server, options: WebSocketOptions): WebSocketIngest {
+  return new Attached(server, options);
+}
+
+class Attached implements WebSocketIngest {
+  readonly #server: Server;
+  readonly #options: WebSocketOptions;
+  readonly #refusals: RefusalLog;
+  readonly #webSockets: WebSocketServer;
+  readonly #connections = new Map<WebSocket, WebSocketConnection>();
+  readonly #pings: NodeJS.Timeout;
+  readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) =>
+    this.#upgrade(request, socket as Socket, head);
+  #connectionsRefused = 0;
+  #closing = false;
+  #settled: (() => void) | null = null;
+
+  constructor(server: Server, options: WebSocketOptions) {
+    const { config } = options;
+    this.#server = server;
+    this.#options = options;
+    this.#refusals = new RefusalLog(options.logger);
+    this.#webSockets = new WebSocketServer({
+      noServer: true,
+      maxPayload: config.maxFrameBytes,
+      perMessageDeflate: false,
+      clientTracking: false,
+    });
+    this.#pings = setInterval(() => {
+      for (const connection of this.#connections.values()) connection.ping();
+    }, config.pingIntervalMs);
+    this.#pings.unref();
+    server.on('upgrade', this.#onUpgrade);
+  }
+
+  figures(): WebSocketFigures {
+    return { connections: this.#connections.size, connectionsRefused: this.#connectionsRefused };
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    clearInterval(this.#pings);
+    for (const webSocket of this.#connections.keys()) webSocket.pause();
+    await this.#untilSettled();
+    const gone = [...this.#connections.keys()].map((webSocket) => {
+      const closed = new Promise<void>((resolve) => webSocket.once('close', () => resolve()));
+      webSocket.resume();
+      webSocket.close(GOING_AWAY);
+      return closed;
+    });
+    const timer = setTimeout(() => {
+      for (const webSocket of this.#connections.keys()) webSocket.terminate();
+    }, CLOSE_GRACE_MS);
+    await Promise.all(gone);
+    clearTimeout(timer);
+    this.#server.off('upgrade', this.#onUpgrade);
+    this.#webSockets.close();
+  }
+
+  #inFlight(): number {
+    let sum = 0;
+    for (const connection of this.#connections.values()) sum += connection.inFlight;
+    return sum;
+  }
+
+  async #untilSettled(): Promise<void> {
+    if (this.#inFlight() === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#settled = resolve;
+      timer = setTimeout(resolve, CLOSE_GRACE_MS);
+    });
+    clearTimeout(timer);
+    // The last answers leave with the turn of the loop that made them.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const { path, config, guard } = this.#options;
+    if (request.url?.split('?', 1)[0] !== path) {
+      // Nobody else answers upgrades: left alone, the socket would stay open for ever.
+      if (this.#server.listenerCount('upgrade') === 1) {
+        const detail = `There is no WebSocket at this path, try ${path}.`;
+        refuseUpgrade(socket, { status: 404, code: 'not-found', detail });
+      }
+      return;
+    }
+    const problem = guard.judge(request);
+    if (problem !== null) {
+      this.#connectionsRefused += 1;
+      const facts = { address: socket.remoteAddress, origin: request.headers.origin, code: problem.code };
+      this.#refusals.warn(facts, 'websocket: connection refused');
+      refuseUpgrade(socket, problem);
+    } else if (this.#closing || !config.enabled || this.#connections.size >= config.maxConnections) {
+      this.#connectionsRefused += 1;
+      refuseUpgrade(socket, FULL);
+    } else {
+      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => this.#open(webSocket, socket));
+    }
+  }
+
+  #open(webSocket: WebSocket, socket: Socket): void {
+    const { admission, config, logger } = this.#options;
+    socket.setNoDelay(true);
+    const onSettled = () => {
+      if (this.#settled && this.#inFlight() === 0) this.#settled();
+    };
+    this.#connections.set(
+      webSocket,
+      new WebSocketConnection(webSocket, socket, { admission, config, onSettled }),
+    );
+    webSocket.on('close', () => {
+      this.#connections.delete(webSocket);
+      onSettled();
+    });
+    webSocket.on('error', (error: Error & { code?: string }) => {
+      const facts = { address: socket.remoteAddress, detail: error.message };
+      if (!error.code?.startsWith('WS_ERR')) {
+        logger.debug(facts, 'websocket: connection lost');
+        return;
+      }
+      admission.countRefusal(
+        'websocket',
+        error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH' ? 'too-large' : 'malformed',
+      );
+      this.#refusals.warn({ ...facts, code: error.code }, 'websocket: connection closed, bad frame');
+    });
+  }
+}
+
+const FULL: Problem = {
+  status: 503,
+  code: 'overloaded',
+  detail: 'No further WebSocket connection is taken now.',
+  retryAfterMs: 5_000,
+};
+
+function refuseUpgrade(socket: Socket, problem: Problem): void {
+  const { status, retryAfterMs } = problem;
+  const body = problemText(problem);
+  const retry = retryAfterMs === undefined ? '' : `Retry-After: ${retryAfterSeconds(retryAfterMs)}\r\n`;
+  socket.on('error', () => {});
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\n` +
+      `Content-Length: ${Buffer.byteLength(body)}\r\n${retry}\r\n${body}`,
+  );
+}

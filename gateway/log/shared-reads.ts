@@ -1,0 +1,182 @@
+// Owns what the readers of one thread share: which segment files are open, and the bytes lately read from them with
+// the batches checked in them. Bounded in files and bytes; forgets the least used first. Judges nothing.
+import { join } from 'node:path';
+import type { LogFs } from './fs.ts';
+import { segmentFile } from './layout.ts';
+import { SegmentFile } from './segment-file.ts';
+
+/** Open files nobody reads at the moment that are kept for the next one who does. */
+const MAX_IDLE_FILES = 96;
+/** How often is looked whether open files have gone from the folder. */
+const SWEEP_MS = 1_000;
+const SHARED_BYTES = 2 * 1024 * 1024;
+/** Key indexes in memory: those of about 10 GB of segments. */
+const INDEX_BYTES = 32 * 1024 * 1024;
+
+/** Something kept for the next reader: how many bytes it holds on to, and how to let go. */
+export interface Kept {
+  readonly sizeBytes: number;
+  forget(): void;
+}
+
+/** Bytes kept within a bound; what was used last stays longest. */
+export class KeptBytes {
+  readonly #maxBytes: number;
+  readonly #kept = new Map<Kept, number>();
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Keeps it, or keeps it longer; its size is taken anew. */
+  use(kept: Kept): void {
+    this.drop(kept);
+    this.#kept.set(kept, kept.sizeBytes);
+    this.#bytes += kept.sizeBytes;
+    for (const [oldest] of this.#kept) {
+      if (this.#bytes <= this.#maxBytes || oldest === kept) break;
+      this.drop(oldest);
+      oldest.forget();
+    }
+  }
+
+  drop(kept: Kept): void {
+    const sizeBytes = this.#kept.get(kept);
+    if (sizeBytes === undefined) return;
+    this.#kept.delete(kept);
+    this.#bytes -= sizeBytes;
+  }
+}
+
+/** The files of one log folder. Every reader that was given it must `release` it once. */
+export class SharedReads {
+  readonly fs: LogFs;
+  readonly folder: string;
+  readonly #kept = new KeptBytes(SHARED_BYTES);
+  readonly #indexesKept = new KeptBytes(INDEX_BYTES);
+  readonly #files = new Map<number, SegmentFile>();
+  readonly #onUnused: () => void;
+  readonly #letGo = new Set<() => void>();
+  #readers = 0;
+  #sweep: NodeJS.Timeout | null = null;
+  #sweptMs = -1;
+
+  constructor(fs: LogFs, folder: string, onUnused = () => {}) {
+    this.fs = fs;
+    this.folder = folder;
+    this.#onUnused = onUnused;
+  }
+
+  /** `letGo` closes positions in files that `isGone`, kept for the next fetch. */
+  join(letGo: () => void = () => {}): this {
+    this.#readers += 1;
+    this.#letGo.add(letGo);
+    this.#sweep ??= setInterval(() => void this.#closeGone().catch(() => {}), SWEEP_MS).unref();
+    return this;
+  }
+
+  /**
+   * Closes files nobody reads in whose names are gone or stand for others: an open file keeps its space on the disk.
+   * The folder's own time says whether there can be any.
+   */
+  async #closeGone(): Promise<void> {
+    if (this.#files.size === 0) return;
+    const { modifiedMs } = await this.fs.stat(this.folder);
+    if (modifiedMs === this.#sweptMs) return;
+    for (const [baseOffset, file] of this.#files) {
+      const now = await this.fs.stat(join(this.folder, file.name)).catch(() => null);
+      if (now && now.fileId === file.fileId) continue;
+      if (this.#files.get(baseOffset) === file) this.#files.delete(baseOffset);
+      await file.abandon();
+    }
+    for (const letGo of this.#letGo) letGo();
+    this.#sweptMs = modifiedMs;
+  }
+
+  async release(letGo?: () => void): Promise<void> {
+    this.#readers -= 1;
+    if (letGo) this.#letGo.delete(letGo);
+    if (this.#readers > 0) return;
+    if (this.#sweep) clearInterval(this.#sweep);
+    this.#sweep = null;
+    this.#onUnused();
+    const files = [...this.#files.values()];
+    this.#files.clear();
+    for (const file of files) await file.abandon();
+  }
+
+  /**
+   * The segment's file as its name stands for it now: another one may have taken the name since it was opened. The
+   * caller must `release` it. Errors are those of the disk: ENOENT when there is no such segment any more.
+   */
+  async open(baseOffset: number): Promise<SegmentFile> {
+    const path = join(this.folder, segmentFile(baseOffset, 'log'));
+    for (;;) {
+      const { fileId } = await this.fs.stat(path);
+      const known = this.#files.get(baseOffset);
+      if (known && fileId !== undefined && known.fileId === fileId) {
+        this.#files.delete(baseOffset);
+        this.#files.set(baseOffset, known);
+        return known.hold();
+      }
+      const fd = await this.fs.open(path, 'read');
+      const file = new SegmentFile(
+        this.fs,
+        this.folder,
+        fd,
+        baseOffset,
+        fileId,
+        this.#kept,
+        this.#indexesKept,
+      );
+      const after = await this.fs.stat(path).catch(() => null);
+      if (after && after.fileId !== fileId) {
+        await file.abandon();
+        continue;
+      }
+      // Opened twice at once: the first one stays.
+      const other = this.#files.get(baseOffset);
+      if (other && other.fileId === fileId && fileId !== undefined) {
+        await file.abandon();
+        return other.hold();
+      }
+      if (this.#readers > 0) this.#remember(file);
+      else void file.abandon();
+      return file.hold();
+    }
+  }
+
+  #remember(file: SegmentFile): void {
+    const replaced = this.#files.get(file.baseOffset);
+    if (replaced) {
+      this.#files.delete(file.baseOffset);
+      void replaced.abandon().catch(() => {});
+    }
+    this.#files.set(file.baseOffset, file);
+    if (this.#files.size <= MAX_IDLE_FILES) return;
+    for (const [baseOffset, idle] of this.#files) {
+      if (idle.held || idle === file) continue;
+      this.#files.delete(baseOffset);
+      void idle.abandon().catch(() => {});
+      return;
+    }
+  }
+}
+
+const shared = new WeakMap<LogFs, Map<string, SharedReads>>();
+
+/** The one of this thread for `folder`, for readers that follow its writer; each joins it and releases it. */
+export function sharedReads(fs: LogFs, folder: string): SharedReads {
+  const folders = shared.get(fs) ?? new Map<string, SharedReads>();
+  shared.set(fs, folders);
+  const known = folders.get(folder);
+  if (known) return known;
+  const reads = new SharedReads(fs, folder, () => folders.delete(folder));
+  folders.set(folder, reads);
+  return reads;
+}

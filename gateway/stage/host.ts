@@ -1,0 +1,128 @@
+// The ingest-thread side of a stage: starts its worker, serves its appends, keeps its latest figures, and
+// restarts it with backoff when it fails. A failing stage shows as lag; it never stops ingest.
+import { Worker } from 'node:worker_threads';
+import { type LogAppender, LogError } from '../log/types.ts';
+import type { HostMessage, StageInit, StageMessage } from './messages.ts';
+import type { StageFigures } from './types.ts';
+
+export interface StageLogger {
+  debug(facts: object, message: string): void;
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+export interface StageOptions<Config> {
+  readonly init: StageInit<Config>;
+  /** The worker's entry file. */
+  readonly entry: URL;
+  readonly appender: Pick<LogAppender, 'appendAll'>;
+  readonly logger: StageLogger;
+}
+
+const BACKOFF_FIRST_MS = 500;
+const BACKOFF_MAX_MS = 30_000;
+
+export class StageHost<Config = unknown> {
+  readonly name: string;
+  readonly #options: StageOptions<Config>;
+  #worker: Worker | null = null;
+  #exited: Promise<void> = Promise.resolve();
+  #restart: NodeJS.Timeout | null = null;
+  #backoffMs = BACKOFF_FIRST_MS;
+  #stopping = false;
+  #failures = 0;
+  #lastError: string | null = null;
+  #figures: StageFigures = {};
+  readonly #appending = new Set<Promise<unknown>>();
+
+  constructor(options: StageOptions<Config>) {
+    this.name = options.init.name;
+    this.#options = options;
+  }
+
+  /** The stage's own figures plus what the host knows of its health. */
+  get figures(): StageFigures {
+    return {
+      ...this.#figures,
+      running: this.#worker !== null,
+      failures: this.#failures,
+      lastError: this.#lastError ?? this.#figures.lastError ?? null,
+    };
+  }
+
+  start(): void {
+    const { init, entry, logger } = this.#options;
+    const startedAt = Date.now();
+    const worker = new Worker(entry, { workerData: init, name: init.name });
+    this.#worker = worker;
+    worker.on('message', (message: StageMessage) => this.#onMessage(worker, message));
+    worker.on('error', (error) => {
+      this.#failures += 1;
+      this.#lastError = error instanceof Error ? error.message : String(error);
+      // An error with a code explains itself; of any other the stack is needed.
+      const coded = typeof (error as { code?: unknown }).code === 'string';
+      logger.error(
+        { stage: this.name, err: coded ? undefined : error },
+        `stage ${this.name} failed: ${this.#lastError}`,
+      );
+    });
+    this.#exited = new Promise((resolve) => {
+      worker.on('exit', () => {
+        this.#worker = null;
+        if (!this.#stopping) {
+          if (Date.now() - startedAt > BACKOFF_MAX_MS) this.#backoffMs = BACKOFF_FIRST_MS;
+          logger.warn(
+            { stage: this.name, retryInMs: this.#backoffMs },
+            `stage ${this.name} ended, restarting`,
+          );
+          this.#restart = setTimeout(() => void this.#startAgain(), this.#backoffMs);
+          this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MAX_MS);
+        }
+        resolve();
+      });
+    });
+  }
+
+  /**
+   * The next worker looks in the log for what the last one appended, so all of that must have landed first: a
+   * record that became durable after the look would be appended twice.
+   */
+  async #startAgain(): Promise<void> {
+    await Promise.allSettled(this.#appending);
+    if (!this.#stopping) this.start();
+  }
+
+  #onMessage(worker: Worker, message: StageMessage): void {
+    if (message.type === 'figures') {
+      this.#figures = { ...this.#figures, ...message.figures };
+    } else if (message.type === 'log') {
+      this.#options.logger[message.level]({ stage: this.name, ...message.facts }, message.message);
+    } else {
+      const reply = (answer: HostMessage) => worker.postMessage(answer);
+      const appending = this.#options.appender.appendAll(message.records);
+      this.#appending.add(appending);
+      const settled = () => this.#appending.delete(appending);
+      appending.then(settled, settled);
+      appending.then(
+        (first) => reply({ type: 'appended', id: message.id, first }),
+        (error: unknown) => {
+          const code = error instanceof LogError ? error.code : 'CLOSED';
+          reply({ type: 'append-failed', id: message.id, code, message: String(error) });
+        },
+      );
+    }
+  }
+
+  /** Asks the stage to finish its step and save its cursor; ends it after `graceMs`. */
+  async stop(graceMs = 5_000): Promise<void> {
+    this.#stopping = true;
+    if (this.#restart) clearTimeout(this.#restart);
+    const worker = this.#worker;
+    if (!worker) return;
+    worker.postMessage({ type: 'stop' } satisfies HostMessage);
+    const timer = setTimeout(() => void worker.terminate(), graceMs);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+}
