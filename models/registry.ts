@@ -1,0 +1,110 @@
+// Owns finding a shipped model and checking that it is what its sidecar says. Refuses a model whose bytes, input or
+// outputs differ from it: a score from the wrong file would be believed.
+import { hash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+
+export type ModelErrorCode =
+  | 'MODEL_UNKNOWN' // no such model is shipped
+  | 'MODEL_SIDECAR' // the sidecar is not what this version reads
+  | 'MODEL_CHANGED' // the .onnx file is not the one the sidecar describes
+  | 'MODEL_OUTPUT'; // it loaded or answered otherwise than the sidecar says
+
+export class ModelError extends Error {
+  override name = 'ModelError';
+  readonly code: ModelErrorCode;
+  readonly facts: Readonly<Record<string, string | number>>;
+  readonly hint: string | undefined;
+
+  constructor(
+    code: ModelErrorCode,
+    message: string,
+    options: { facts?: Record<string, string | number>; cause?: unknown; hint?: string } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.facts = options.facts ?? {};
+    this.hint = options.hint;
+  }
+}
+
+const tensor = z.object({
+  name: z.string(),
+  shape: z.tuple([z.literal('batch'), z.int().min(1).max(4096)]),
+  type: z.literal('float32'),
+});
+
+const sidecarSchema = z
+  .object({
+    name: z.string(),
+    version: z.string(),
+    kind: z.literal('forecaster'),
+    file: z.string().regex(/^[a-z0-9-]+\.onnx$/),
+    sha256: z.string().regex(/^[0-9a-f]{64}$/),
+    input: tensor,
+    output: tensor,
+    /** Values in one window. */
+    seriesLength: z.int().min(8).max(4096),
+    /** What each output is called, in order. */
+    channels: z.array(z.string()).min(1).max(16),
+    /** Usual size of each output on normal series, where a new series' calibration begins. */
+    spread: z.array(z.number().positive()),
+    /** Recommended score from which a record is an anomaly. */
+    threshold: z.number().positive(),
+  })
+  .refine((sidecar) => sidecar.input.shape[1] === sidecar.seriesLength, 'input shape and seriesLength differ')
+  .refine(
+    (sidecar) =>
+      sidecar.output.shape[1] === sidecar.channels.length &&
+      sidecar.spread.length === sidecar.channels.length,
+    'output shape, channels and spread differ in length',
+  );
+
+export type ModelSidecar = z.infer<typeof sidecarSchema>;
+
+export interface ShippedModel {
+  readonly sidecar: ModelSidecar;
+  /** The .onnx file's bytes, matching the sidecar's hash. */
+  readonly bytes: Uint8Array;
+}
+
+const SHIPPED = new URL('./onnx/', import.meta.url);
+
+/** Reads `<name>.json` and the .onnx file it names, from `folder` (the shipped models). Throws ModelError. */
+export async function loadModel(name: string, folder: URL = SHIPPED): Promise<ShippedModel> {
+  if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(name)) throw unknown(name);
+  const text = await readFile(new URL(`${name}.json`, folder), 'utf8').catch((cause: unknown) => {
+    throw unknown(name, cause);
+  });
+  const parsed = sidecarSchema.safeParse(parseJson(text));
+  if (!parsed.success) {
+    throw new ModelError('MODEL_SIDECAR', `${name}.json is no description this version reads`, {
+      facts: { model: name, problem: z.prettifyError(parsed.error) },
+    });
+  }
+  const sidecar = parsed.data;
+  const bytes = new Uint8Array(await readFile(new URL(sidecar.file, folder)));
+  const actual = hash('sha256', bytes, 'hex');
+  if (actual !== sidecar.sha256) {
+    throw new ModelError('MODEL_CHANGED', `${sidecar.file} is not the file ${name}.json describes`, {
+      facts: { model: name, expected: sidecar.sha256, actual },
+      hint: 'install tidemark again, or write a new sidecar for a model of your own',
+    });
+  }
+  return { sidecar, bytes };
+}
+
+function unknown(name: string, cause?: unknown): ModelError {
+  return new ModelError('MODEL_UNKNOWN', `there is no model named ${name}`, {
+    facts: { model: name },
+    cause,
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
