@@ -1,0 +1,126 @@
+// What a command is to the command line: its words, options and examples. Parsing only; the work is in commands/.
+import { parseArgs } from 'node:util';
+import { CommandError, EXIT, type ExitCode } from './errors.ts';
+
+export interface OptionSpec {
+  readonly type: 'string' | 'boolean';
+  readonly short?: string;
+  /** How the value is named in the help, e.g. FILE. */
+  readonly value?: string;
+  readonly about: string;
+}
+
+export interface CommandSpec {
+  /** One or two words, e.g. 'serve' or 'config check'. */
+  readonly name: string;
+  readonly summary: string;
+  /** What stands after the name in the usage line. */
+  readonly usage: string;
+  /** Longer explanation, a paragraph at most. */
+  readonly about?: string;
+  readonly options: Readonly<Record<string, OptionSpec>>;
+  readonly positionals: { readonly min: number; readonly max: number };
+  readonly examples: readonly (readonly [command: string, what: string])[];
+  /** Loaded only when the command runs, so that `tidemark verify` starts no database. */
+  load(): Promise<{ run(invocation: Invocation): Promise<ExitCode> }>;
+}
+
+/** The checked words of one call. */
+export class Invocation {
+  readonly positionals: readonly string[];
+  readonly #values: Readonly<Record<string, string | boolean | undefined>>;
+
+  constructor(values: Record<string, string | boolean | undefined>, positionals: readonly string[]) {
+    this.#values = values;
+    this.positionals = positionals;
+  }
+
+  flag(name: string): boolean {
+    return this.#values[name] === true;
+  }
+
+  text(name: string): string | undefined {
+    const value = this.#values[name];
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  /** @throws CommandError when the option is not a whole number within the bounds */
+  whole(name: string, bounds: { min: number; max: number }): number | undefined {
+    const value = this.#number(name, /^(0|[1-9]\d*)$/, 'a whole number', bounds);
+    return value;
+  }
+
+  /** @throws CommandError when the option is not a decimal number within the bounds */
+  decimal(name: string, bounds: { min: number; max: number }): number | undefined {
+    return this.#number(name, /^\d+(\.\d+)?$/, 'a number', bounds);
+  }
+
+  #number(
+    name: string,
+    form: RegExp,
+    what: string,
+    bounds: { min: number; max: number },
+  ): number | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const value = Number(text);
+    if (!form.test(text) || !(value >= bounds.min && value <= bounds.max)) {
+      throw new CommandError(
+        EXIT.usage,
+        `--${name} takes ${what} from ${bounds.min} to ${bounds.max}, not ${JSON.stringify(text)}`,
+      );
+    }
+    return value;
+  }
+}
+
+/** Options that several commands share, so that they read the same everywhere. */
+export const SHARED = {
+  config: {
+    type: 'string',
+    short: 'c',
+    value: 'FILE',
+    about: 'configuration file (default: ./tidemark.yaml, then /etc/tidemark/tidemark.yaml)',
+  },
+  json: { type: 'boolean', about: 'print the result as JSON' },
+  'data-dir': {
+    type: 'string',
+    short: 'd',
+    value: 'DIR',
+    about: 'data directory (default: from the configuration, else ./tidemark-data)',
+  },
+  policy: {
+    type: 'string',
+    short: 'p',
+    value: 'FILE',
+    about: 'policy file that names the gateway key and the authorities to trust',
+  },
+  key: {
+    type: 'string',
+    value: 'KEY',
+    about: 'verifier key of the gateway, as `tidemark keygen` and `tidemark serve` print it',
+  },
+} as const satisfies Record<string, OptionSpec>;
+
+export function parseInvocation(spec: CommandSpec, argv: readonly string[]): Invocation {
+  const options: Record<string, { type: 'string' | 'boolean'; short?: string }> = {};
+  for (const [name, option] of Object.entries(spec.options)) {
+    options[name] =
+      option.short === undefined ? { type: option.type } : { type: option.type, short: option.short };
+  }
+  let parsed: { values: Record<string, string | boolean | undefined>; positionals: string[] };
+  try {
+    parsed = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new CommandError(EXIT.usage, (error as Error).message.split('. ')[0]!, {
+      hint: `see \`tidemark ${spec.name} --help\``,
+    });
+  }
+  const { min, max } = spec.positionals;
+  if (parsed.positionals.length < min || parsed.positionals.length > max) {
+    throw new CommandError(EXIT.usage, `usage: tidemark ${spec.name} ${spec.usage}`.trimEnd(), {
+      hint: `see \`tidemark ${spec.name} --help\``,
+    });
+  }
+  return new Invocation(parsed.values, parsed.positionals);
+}

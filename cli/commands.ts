@@ -1,0 +1,246 @@
+// The table of commands. Each entry is only words; the work is loaded from commands/ when it runs.
+import { type CommandSpec, SHARED } from './command.ts';
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: 'serve',
+    summary: 'run the gateway',
+    usage: '[--config FILE]',
+    about:
+      'Runs until SIGTERM or SIGINT, then finishes what is in flight and exits 0. Never simulates anything.',
+    options: { config: SHARED.config, 'data-dir': SHARED['data-dir'] },
+    positionals: { min: 0, max: 0 },
+    examples: [
+      ['tidemark serve', 'with ./tidemark.yaml, or defaults where there is none'],
+      [
+        'TIDEMARK_MQTT_PORT=1884 tidemark serve -c /etc/tidemark/tidemark.yaml',
+        'one setting from the environment',
+      ],
+    ],
+    load: () => import('./commands/serve.ts'),
+  },
+  {
+    name: 'demo',
+    summary: 'run the gateway with a simulated plant of some 40 devices',
+    usage: '[--seed N] [--devices N]',
+    about:
+      'The devices are real clients over MQTT, HTTP and WebSocket; faults are injected from the seed, and the summary line counts those found.',
+    options: {
+      config: SHARED.config,
+      'data-dir': SHARED['data-dir'],
+      seed: { type: 'string', value: 'N', about: 'seed of the plant (default 1)' },
+      devices: { type: 'string', value: 'N', about: 'number of devices (default 40)' },
+    },
+    positionals: { min: 0, max: 0 },
+    examples: [['tidemark demo', 'then open the address that it prints']],
+    load: () => import('./commands/demo.ts'),
+  },
+  {
+    name: 'prove',
+    summary: 'write a proof file for one record',
+    usage: '--offset N [--url URL | --data-dir DIR] [--out FILE]',
+    options: {
+      offset: { type: 'string', short: 'o', value: 'N', about: 'offset of the record' },
+      url: {
+        type: 'string',
+        value: 'URL',
+        about: 'ask a running gateway instead of reading a data directory',
+      },
+      'data-dir': SHARED['data-dir'],
+      config: SHARED.config,
+      out: { type: 'string', value: 'FILE', about: 'write here instead of standard output' },
+    },
+    positionals: { min: 0, max: 0 },
+    examples: [
+      ['tidemark prove --offset 17 > p.json', 'from ./tidemark-data, also while the gateway runs'],
+      ['tidemark prove --offset 17 --url http://127.0.0.1:8080 --out p.json', 'from a running gateway'],
+    ],
+    load: () => import('./commands/prove.ts'),
+  },
+  {
+    name: 'verify',
+    summary: 'check a proof file, offline',
+    usage: 'FILE [--policy FILE | --key KEY]',
+    about:
+      'Says each step on a line. Without --policy or --key it trusts the gateway key of the data directory here, if there is one. Exit 0 valid, 1 invalid, 2 unusable input or nothing to trust.',
+    options: {
+      policy: SHARED.policy,
+      key: SHARED.key,
+      'data-dir': SHARED['data-dir'],
+      config: SHARED.config,
+      json: SHARED.json,
+    },
+    positionals: { min: 1, max: 1 },
+    examples: [
+      ['tidemark verify p.json --policy policy.txt', 'what an auditor runs'],
+      [
+        'tidemark prove -o 17 | tidemark verify -',
+        'from standard input, trusting the gateway of this directory',
+      ],
+    ],
+    load: () => import('./commands/verify.ts'),
+  },
+  {
+    name: 'audit',
+    summary: 'check the whole history of a gateway',
+    usage: '[URL|DIR] [--policy FILE | --key KEY] [--sample N]',
+    about:
+      'Checks every block rule, recomputes every tree and re-hashes every retained record. Exit 0 clean, 1 findings, 2 unusable input.',
+    options: {
+      policy: SHARED.policy,
+      key: SHARED.key,
+      sample: {
+        type: 'string',
+        value: 'N',
+        about: 're-hash the records of N blocks chosen at random instead of all',
+      },
+      config: SHARED.config,
+      json: SHARED.json,
+    },
+    positionals: { min: 0, max: 1 },
+    examples: [
+      ['tidemark audit', 'the data directory of this configuration'],
+      ['tidemark audit http://127.0.0.1:8080 --policy policy.txt', 'a running gateway, from elsewhere'],
+    ],
+    load: () => import('./commands/audit.ts'),
+  },
+  {
+    name: 'fsck',
+    summary: 'check the files of a data directory',
+    usage: '[DIR] [--deep] [--repair]',
+    about:
+      'Reads with code of its own, not the writer’s. Names file and position of every damage. Changes nothing without --repair. Exit 0 clean (after the repair, if any), 1 damage, 3 --repair while a gateway has the directory.',
+    options: {
+      repair: {
+        type: 'boolean',
+        about:
+          'cut a torn tail, make indexes and hash tiles again; what is changed is first copied to repair-<time>/ in the directory. Damage is never deleted',
+      },
+      deep: { type: 'boolean', about: 're-hash every record against the ledger' },
+      config: SHARED.config,
+      json: SHARED.json,
+    },
+    positionals: { min: 0, max: 1 },
+    examples: [
+      ['tidemark fsck --deep --json', 'everything, as data'],
+      ['tidemark fsck --repair', 'with the gateway stopped'],
+    ],
+    load: () => import('./commands/fsck.ts'),
+  },
+  {
+    name: 'backup',
+    summary: 'copy a data directory, also while its gateway runs',
+    usage: 'DIR [--with-key] [--data-dir DIR]',
+    about:
+      'The copy is consistent: restored, it starts as after a crash at one moment. A backup already in DIR is brought up to date and only what changed is copied. The private key is left out unless asked for.',
+    options: {
+      'with-key': { type: 'boolean', about: 'also copy gateway.key: guard the backup like the key itself' },
+      'data-dir': SHARED['data-dir'],
+      config: SHARED.config,
+      json: SHARED.json,
+    },
+    positionals: { min: 1, max: 1 },
+    examples: [['tidemark backup /mnt/usb/gateway-3', 'again every night: only what is new is copied']],
+    load: () => import('./commands/backup.ts'),
+  },
+  {
+    name: 'restore',
+    summary: 'make a new data directory from a backup',
+    usage: 'DIR --data-dir NEW',
+    about:
+      'Checks every file against its hash. Refuses a target that is not empty. Exit 0 restored, 1 the backup is damaged, 2 no backup or a target in use.',
+    options: { 'data-dir': SHARED['data-dir'], json: SHARED.json },
+    positionals: { min: 1, max: 1 },
+    examples: [
+      ['tidemark restore /mnt/usb/gateway-3 --data-dir ./restored', 'then `tidemark audit ./restored`'],
+    ],
+    load: () => import('./commands/restore.ts'),
+  },
+  {
+    name: 'sim',
+    summary: 'run a simulated fleet against a gateway and judge it',
+    usage: '[--url URL] [--mqtt URL] [--devices N] [--rate N] [--seconds N] [--seed N]',
+    about:
+      'Sends by MQTT, HTTP and WebSocket, keeps its own record of what was acknowledged, and compares it with what the gateway holds. Exit 1 when an acknowledged record is missing, doubled or changed. Only loopback addresses.',
+    options: {
+      url: {
+        type: 'string',
+        value: 'URL',
+        about: 'the gateway’s HTTP address (default http://127.0.0.1:8080)',
+      },
+      mqtt: {
+        type: 'string',
+        value: 'URL',
+        about: 'the gateway’s MQTT address (default mqtt://127.0.0.1:1883)',
+      },
+      devices: { type: 'string', value: 'N', about: 'number of devices (default 40)' },
+      rate: { type: 'string', value: 'N', about: 'records per second and device (default 2)' },
+      seconds: { type: 'string', value: 'N', about: 'how long to send (default 30)' },
+      seed: { type: 'string', value: 'N', about: 'seed of the fleet (default 1)' },
+      'start-ms': {
+        type: 'string',
+        value: 'MS',
+        about:
+          'device time of the first record, unix ms (default now); with the seed it fixes every byte sent',
+      },
+      json: SHARED.json,
+    },
+    positionals: { min: 0, max: 0 },
+    examples: [
+      ['tidemark sim --devices 200 --rate 10 --seconds 60', 'two thousand records a second for a minute'],
+    ],
+    load: () => import('./commands/sim.ts'),
+  },
+  {
+    name: 'config check',
+    summary: 'check the configuration; errors name file, line and field',
+    usage: '[FILE]',
+    options: { json: SHARED.json },
+    positionals: { min: 0, max: 1 },
+    examples: [['tidemark config check /etc/tidemark/tidemark.yaml', 'exit 0 when it is right, 2 when not']],
+    load: () => import('./commands/config-check.ts'),
+  },
+  {
+    name: 'config show',
+    summary: 'print the configuration in force, defaults and environment included',
+    usage: '[--config FILE]',
+    options: { config: SHARED.config, json: SHARED.json },
+    positionals: { min: 0, max: 0 },
+    examples: [['tidemark config show > tidemark.yaml', 'a complete file to start from']],
+    load: () => import('./commands/config-show.ts'),
+  },
+  {
+    name: 'config schema',
+    summary: 'print every key with type, default, meaning and environment variable',
+    usage: '[--json]',
+    options: { json: { type: 'boolean', about: 'print a JSON Schema, for editors' } },
+    positionals: { min: 0, max: 0 },
+    examples: [
+      [
+        'tidemark config schema --json > tidemark.schema.json',
+        'completion in editors that know YAML schemas',
+      ],
+    ],
+    load: () => import('./commands/config-schema.ts'),
+  },
+  {
+    name: 'keygen',
+    summary: 'make a gateway key before the first start',
+    usage: '[--data-dir DIR]',
+    about:
+      'Writes the private key into the data directory (mode 0600) and prints the verifier key for policies. `serve` does the same at its first start. Never overwrites a key.',
+    options: { 'data-dir': SHARED['data-dir'], config: SHARED.config, json: SHARED.json },
+    positionals: { min: 0, max: 0 },
+    examples: [['tidemark keygen', 'prints the verifier key to hand to auditors']],
+    load: () => import('./commands/keygen.ts'),
+  },
+  {
+    name: 'version',
+    summary: 'print the version',
+    usage: '[--json]',
+    options: { json: SHARED.json },
+    positionals: { min: 0, max: 0 },
+    examples: [['tidemark version --json', 'with the Node and library versions']],
+    load: () => import('./commands/version.ts'),
+  },
+];

@@ -1,0 +1,79 @@
+// `tidemark serve`: the gateway until it is told to stop. Never simulates anything.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import pino, { type Logger } from 'pino';
+import type { Invocation } from '../command.ts';
+import { type RunningGateway, startGateway } from '../compose.ts';
+import { type LoadedConfig, loadConfig } from '../config/load.ts';
+import type { GatewayConfig } from '../config/schema.ts';
+import { withDataDir } from '../data-dir.ts';
+import { DEMO_MARKER } from '../demo-marker.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+
+export async function run(invocation: Invocation): Promise<ExitCode> {
+  const loaded = withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
+  const logger = createLogger(loaded.config);
+  if (existsSync(join(loaded.config.dataDir, DEMO_MARKER))) {
+    logger.warn(
+      { dataDir: loaded.config.dataDir },
+      'this data directory holds records of the demo plant; use another one for real devices',
+    );
+  }
+  const gateway = await startGateway(loaded.config, logger);
+  announce(gateway, loaded, logger);
+  return untilStopped(gateway, logger);
+}
+
+export const createLogger = (config: GatewayConfig): Logger =>
+  pino(
+    { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 2, sync: true }),
+  );
+
+export function announce(
+  gateway: RunningGateway,
+  { config, file, overriddenBy }: LoadedConfig,
+  logger: Logger,
+): void {
+  const { unclean, truncatedBytes, damage } = gateway.recovery;
+  if (unclean)
+    logger.warn({ truncatedBytes }, 'the last run did not end in order; what was acknowledged is there');
+  for (const hole of damage) logger.error(hole, 'the log is damaged here; run `tidemark fsck`');
+  logger.info(
+    {
+      origin: gateway.origin,
+      verifierKey: gateway.verifierKey,
+      http: gateway.httpUrl,
+      mqtt: gateway.mqttUrl,
+      dataDir: config.dataDir,
+      configFile: file,
+      overriddenBy,
+    },
+    'tidemark is ready',
+  );
+}
+
+/** Resolves with the exit code after SIGTERM, SIGINT (a clean stop) or the death of the log's writer. */
+export async function untilStopped(
+  gateway: RunningGateway,
+  logger: Logger,
+  beforeClose: () => Promise<void> = async () => {},
+): Promise<ExitCode> {
+  const stop = await new Promise<NodeJS.Signals | Error>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+    void gateway.failed.then(resolve);
+  });
+  if (stop instanceof Error) {
+    // Nothing more can be made durable: end at once, so that no one takes this process for a working gateway.
+    logger.fatal({ err: stop }, 'the log can no longer be written; the gateway ends');
+    process.exit(EXIT.unable);
+  }
+  logger.info({ signal: stop }, 'stopping');
+  // A second signal means that the person will not wait: what was acknowledged is on disk anyway.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(EXIT.unable));
+  await beforeClose();
+  await gateway.close();
+  logger.info('stopped');
+  return EXIT.ok;
+}

@@ -1,0 +1,62 @@
+// `tidemark verify`: a proof file checked offline, step by step.
+import { type VerifyReport, verifyProof } from '../../ledger/verify/index.ts';
+import type { Invocation } from '../command.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
+import { readText, type Trust, trustOf } from '../trust.ts';
+
+export async function run(invocation: Invocation): Promise<ExitCode> {
+  const file = invocation.positionals[0]!;
+  const text = readText(file, 'proof file');
+  const trust = trustOf(invocation);
+  const report = verifyProof(text, trust ?? {});
+  if (invocation.flag('json'))
+    process.stdout.write(`${JSON.stringify({ ...report, trusted: trust?.from ?? null })}\n`);
+  else process.stdout.write(format(report, trust));
+  if (report.status === 'unusable') return EXIT.usage;
+  if (!report.valid) return EXIT.negative;
+  // Everything fits together, but anyone can make a proof that fits together: without a key it proves nothing.
+  return report.trust === 'none' ? EXIT.usage : EXIT.ok;
+}
+
+const MARKS = new Map<boolean | null, string>([
+  [true, 'ok  '],
+  [false, 'FAIL'],
+  [null, '–   '],
+]);
+
+function format(report: VerifyReport, trust: Trust | null): string {
+  if (report.problem) return `unusable: ${report.problem.message} (${report.problem.code})\n`;
+  const width = Math.max(...report.steps.map((step) => step.name.length));
+  const lines = report.steps.map(
+    (step) => `${MARKS.get(step.ok)} ${step.name.padEnd(width)}  ${step.detail}`,
+  );
+  const { record, times } = report;
+  if (record)
+    lines.push(
+      '',
+      `record      offset ${record.offset}, ${record.topic}${record.device ? ` from ${record.device}` : ''}, ${record.payloadBytes} bytes, received ${iso(record.receivedMs)}`,
+    );
+  if (times.sealedMs !== null) lines.push(`sealed      ${iso(times.sealedMs)} by the gateway’s clock`);
+  if (times.existedByMs !== null)
+    lines.push(`existed by  ${iso(times.existedByMs)} by the authorities’ clocks`);
+  lines.push(
+    `trusting    ${trust?.from ?? 'nothing: give --policy FILE or --key KEY'}`,
+    '',
+    VERDICTS[report.status],
+    '',
+  );
+  return lines.join('\n');
+}
+
+const iso = (ms: number) => (Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`);
+
+const VERDICTS: Record<VerifyReport['status'], string> = {
+  final: 'valid, final: the policy’s quorum has cosigned',
+  pending: 'valid, pending: signed by the gateway, not yet cosigned by the policy’s quorum',
+  'signed-by-gateway-only':
+    'valid: signed by this gateway. No authority is asked to cosign, and a gateway alone proves little',
+  'integrity-only':
+    'not decided: the parts fit together, but no key was given to check the signature with. Give --policy or --key',
+  invalid: 'INVALID: see the step that failed',
+  unusable: 'unusable',
+};

@@ -1,0 +1,237 @@
+// Wires the rooms of the house into one running gateway, in the order in which they depend on each other, and takes
+// them down in reverse. Holds no behaviour of its own.
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from 'pino';
+import { Admission } from '../gateway/admission/admission.ts';
+import { DerivedTail } from '../gateway/api/derived.ts';
+import { ProofWorker } from '../gateway/api/proofs.ts';
+import { createHttpServer } from '../gateway/api/server.ts';
+import { coldFs } from '../gateway/cold/cold-fs.ts';
+import { CallerGuard } from '../gateway/ingest/caller.ts';
+import { httpIngest } from '../gateway/ingest/http/plugin.ts';
+import { type MqttServer, startMqtt } from '../gateway/ingest/mqtt/listener.ts';
+import { attachWebSocket, type WebSocketIngest } from '../gateway/ingest/websocket/attach.ts';
+import { realFs } from '../gateway/log/fs.ts';
+import { KeyIndexer } from '../gateway/log/key-indexer.ts';
+import { openLog } from '../gateway/log/log.ts';
+import { openReader } from '../gateway/log/reader.ts';
+import type { Log, LogError } from '../gateway/log/types.ts';
+import { DropOldest } from '../gateway/retention/space.ts';
+import { StateStore } from '../gateway/state/state.ts';
+import { formatVerifierKey, verifierKey } from '../ledger/format/note.ts';
+import { loadOrCreateGatewayKey } from '../ledger/seal/key.ts';
+import { defaultOrigin, type GatewayConfig } from './config/schema.ts';
+import { CommandError, EXIT } from './errors.ts';
+import { pressureOf } from './pressure.ts';
+import { Stages } from './stages.ts';
+import { VERSION } from './version.ts';
+
+export interface RunningGateway {
+  readonly origin: string;
+  /** Verifier key text: what an auditor needs to check this gateway's signatures. */
+  readonly verifierKey: string;
+  /** e.g. http://127.0.0.1:8080 */
+  readonly httpUrl: string;
+  /** e.g. mqtt://127.0.0.1:1883; null when MQTT is switched off. */
+  readonly mqttUrl: string | null;
+  readonly recovery: Log['recovery'];
+  /** Resolves if the log's writer dies; the process must then end without waiting for anything. */
+  readonly failed: Promise<LogError>;
+  /** Stops taking records, lets every room finish its step, seals what is durable, closes the log. */
+  close(): Promise<void>;
+}
+
+/** What has been started so far, closed in reverse order. */
+class Opened {
+  readonly #closers: (() => unknown)[] = [];
+
+  add<T>(part: T, close: (part: T) => unknown): T {
+    this.#closers.push(() => close(part));
+    return part;
+  }
+
+  async close(): Promise<void> {
+    for (let close = this.#closers.pop(); close; close = this.#closers.pop()) await close();
+  }
+}
+
+/** @throws CommandError, LogError (LOCKED, …), KeyError; nothing stays open then. */
+export async function startGateway(config: GatewayConfig, logger: Logger): Promise<RunningGateway> {
+  const opened = new Opened();
+  try {
+    return await start(config, logger, opened);
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+async function start(config: GatewayConfig, logger: Logger, opened: Opened): Promise<RunningGateway> {
+  const { dataDir } = config;
+  mkdirSync(dataDir, { recursive: true });
+  const log = opened.add(await openLog({ dataDir, config: config.log }), (part) => part.close());
+  const failed = new Promise<LogError>((resolve) => log.onFatal(resolve));
+  opened.add(
+    new KeyIndexer({ dataDir, durableEnd: log.durableEnd }, (problem) =>
+      logger.warn({ problem }, 'a segment has no key index for now'),
+    ),
+    (part) => part.close(),
+  );
+  const origin = originOf(config);
+  const publicKey = formatVerifierKey(verifierKey(origin, loadOrCreateGatewayKey(dataDir).publicKey));
+  const state = opened.add(new StateStore(dataDir), (part) => part.close());
+  log.useSpaceMaker(
+    new DropOldest({
+      segments: log.segments,
+      state,
+      logger,
+      freeBytes: () => realFs.freeBytes(dataDir),
+    }),
+  );
+  const derived = new DerivedTail(config.http.derivedKept);
+  const stages = opened.add(
+    new Stages(config, origin, log, { appender: derived.observe(log), logger }),
+    (part) => part.stop(),
+  );
+  const pressure = pressureOf(config, log, stages);
+  const admission = opened.add(
+    await Admission.open({ config: config.ingest, log, state, dataDir, logger, pressure }),
+    (part) => part.close(),
+  );
+  const { cold } = config;
+  const reader = opened.add(
+    await (cold
+      ? openReader({ dataDir, durableEnd: log.durableEnd, fs: coldFs(dataDir, cold) })
+      : log.openReader()),
+    (part) => part.close(),
+  );
+
+  const proofs = opened.add(new ProofWorker({ dataDir, durableEnd: log.durableEnd, cold }), (part) =>
+    part.close(),
+  );
+  const guard = new CallerGuard(config.http);
+
+  let ready = false;
+  let mqtt: MqttServer | null = null;
+  let webSocket: WebSocketIngest | null = null;
+  const http = opened.add(
+    await createHttpServer({
+      config: config.http,
+      gateway: { version: VERSION, origin, publicKey, startedMs: Date.now() },
+      log: { reader, figures: () => log.figures() },
+      derived,
+      proofs,
+      guard,
+      devices: () => admission.devices.export(),
+      deviceCount: () => admission.devices.size,
+      ingestFigures: () => ({
+        admission: admission.figures(),
+        mqtt: mqtt?.figures() ?? null,
+        websocket: webSocket?.figures() ?? null,
+      }),
+      stages: () => stages.figures(),
+      pressure: () => pressure.figures,
+      ledgerDir: join(dataDir, 'ledger'),
+      dashboardDir: dashboardDir(),
+      plugins: [(app) => httpIngest(app, { admission, config: config.ingest })],
+      isReady: () => ready,
+      logger: logger.child({}, { level: logger.isLevelEnabled('warn') ? 'warn' : logger.level }),
+    }),
+    (part) => part.close(),
+  );
+  webSocket = opened.add(
+    attachWebSocket(http.server, {
+      path: '/ws',
+      admission,
+      config: config.websocket,
+      guard,
+      logger,
+    }),
+    (part) => part.close(),
+  );
+  const httpUrl = await listening('http', config.http, () =>
+    http.listen({ host: config.http.host, port: config.http.port }),
+  );
+  let mqttUrl: string | null = null;
+  if (config.mqtt.enabled) {
+    mqtt = opened.add(
+      await listening('mqtt', config.mqtt, () => startMqtt({ config: config.mqtt, admission, logger })),
+      (part) => part.close(),
+    );
+    mqttUrl = `mqtt://${config.mqtt.host.includes(':') ? `[${config.mqtt.host}]` : config.mqtt.host}:${mqtt.port}`;
+  }
+
+  stages.start();
+  const stopped = new AbortController();
+  const loaded = derived
+    .load(reader, config.http.derivedLookBackRecords, stopped.signal)
+    .catch((error: unknown) => {
+      logger.warn({ err: error }, 'derived records of earlier runs could not be read');
+    });
+  ready = true;
+  opened.add(null, () => {
+    ready = false;
+    stopped.abort();
+    return loaded;
+  });
+  return {
+    origin,
+    verifierKey: publicKey,
+    httpUrl,
+    mqttUrl,
+    recovery: log.recovery,
+    failed,
+    close: () => opened.close(),
+  };
+}
+
+/** The name the ledger began with; a configured name that differs is an error, a default one gives way. */
+function originOf({ origin, dataDir }: GatewayConfig): string {
+  const checkpoint = join(dataDir, 'ledger', 'checkpoint');
+  const begunWith = existsSync(checkpoint) ? readFileSync(checkpoint, 'utf8').split('\n', 1)[0]! : null;
+  if (begunWith !== null && origin !== undefined && origin !== begunWith) {
+    throw new CommandError(
+      EXIT.usage,
+      `origin: the ledger in ${dataDir} belongs to ${begunWith}, the configuration says ${origin}`,
+      {
+        hint: 'a ledger keeps its name: set origin back, or use another dataDir',
+      },
+    );
+  }
+  return origin ?? begunWith ?? defaultOrigin();
+}
+
+/** dist/dashboard, which stands beside these files once built and one level up from the sources. */
+function dashboardDir(): string {
+  return fileURLToPath(
+    new URL(import.meta.url.endsWith('.ts') ? '../dist/dashboard' : '../dashboard', import.meta.url),
+  );
+}
+
+async function listening<T>(
+  what: string,
+  address: { host: string; port: number },
+  listen: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await listen();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const at = `${address.host}:${address.port}`;
+    if (code === 'EADDRINUSE') {
+      throw new CommandError(EXIT.unable, `${what}: ${at} is taken by another process`, {
+        hint: `set ${what}.port, or TIDEMARK_${what.toUpperCase()}_PORT`,
+        cause: error,
+      });
+    }
+    if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
+      throw new CommandError(EXIT.unable, `${what}: can't listen on ${at}: ${(error as Error).message}`, {
+        hint: `set ${what}.host and ${what}.port`,
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,34 @@
+// Calls to a running gateway's HTTP API, with errors for people.
+import { CommandError, EXIT } from './errors.ts';
+
+/** RFC 9457, as the gateway sends it. */
+export interface Problem {
+  readonly code?: string;
+  readonly detail?: string;
+}
+
+const TIMEOUT_MS = 30_000;
+
+/** @throws CommandError when the address is none or nothing answers there */
+export async function fetchFrom(base: string, path: string): Promise<Response> {
+  let url: URL;
+  try {
+    url = new URL(path, base);
+  } catch (error) {
+    throw new CommandError(EXIT.usage, `${JSON.stringify(base)} is not a URL such as http://127.0.0.1:8080`, {
+      cause: error,
+    });
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:')
+    throw new CommandError(EXIT.usage, `${base}: only http and https addresses can be asked`);
+  try {
+    return await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch (error) {
+    const cause = (error as Error).cause;
+    throw new CommandError(
+      EXIT.unable,
+      `${url.origin} does not answer: ${cause instanceof Error ? cause.message : (error as Error).message}`,
+      { hint: 'is the gateway running there?', cause: error },
+    );
+  }
+}

@@ -1,0 +1,116 @@
+// Which log consumers the configuration asks for: name, worker entry and settings of each.
+import { randomBytes } from 'node:crypto';
+import type { ColdConfig } from '../gateway/cold/config.ts';
+import type { Log } from '../gateway/log/types.ts';
+import { RetentionHost } from '../gateway/retention/host.ts';
+import { StageHost, type StageOptions } from '../gateway/stage/host.ts';
+import type { WindowsStageConfig } from '../gateway/windows/stage.ts';
+import { newBootId, type SealerConfig } from '../ledger/seal/config.ts';
+import type { ModelStageConfig } from '../models/stage.ts';
+import type { ForwarderConfig } from '../sync/config.ts';
+import type { GatewayConfig } from './config/schema.ts';
+import { VERSION } from './version.ts';
+
+/** Worker entries are .ts in the repository and .js in the published package. */
+const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
+
+type Shared = Pick<StageOptions<unknown>, 'appender' | 'logger'>;
+
+export class Stages {
+  readonly #config: GatewayConfig;
+  readonly #log: Log;
+  readonly #shared: Shared;
+  readonly #sealer: StageHost;
+  readonly #others: StageHost[];
+  /** Null where nothing is ever removed. */
+  readonly #retention: RetentionHost | null;
+
+  constructor(config: GatewayConfig, origin: string, log: Log, shared: Shared) {
+    this.#config = config;
+    this.#log = log;
+    this.#shared = shared;
+    this.#sealer = this.#host<SealerConfig>('sealer', '../ledger/seal/worker', {
+      origin,
+      ledger: config.ledger,
+      software: `tidemark ${VERSION}`,
+      bootId: newBootId(randomBytes(8)),
+      recovery: recoveryFacts(log),
+    });
+    const { templates } = config.ingest;
+    this.#others = [
+      ...(config.windows.length > 0
+        ? [
+            this.#host<WindowsStageConfig>('windows', '../gateway/windows/worker', {
+              windows: config.windows,
+              templates,
+            }),
+          ]
+        : []),
+      ...config.models.map((model) =>
+        this.#host<ModelStageConfig>(`model:${model.name}`, '../models/worker', { model, templates }),
+      ),
+      ...(config.cold ? [this.#host<ColdConfig>('cold', '../gateway/cold/worker', config.cold)] : []),
+      ...config.forwarders.map((forwarder) =>
+        this.#host<ForwarderConfig>(`forwarder:${forwarder.name}`, '../sync/worker', forwarder),
+      ),
+    ];
+    this.#retention = this.#retentionHost();
+  }
+
+  #retentionHost(): RetentionHost | null {
+    const { retention, dataDir, log } = this.#config;
+    const removes =
+      retention.maxAgeMs !== null ||
+      retention.maxBytes !== null ||
+      retention.rules.some(({ maxAgeMs }) => maxAgeMs !== null);
+    if (!removes && log.whenFull !== 'drop-oldest') return null;
+    return new RetentionHost({
+      init: {
+        dataDir,
+        config: retention,
+        indexIntervalBytes: log.indexIntervalBytes,
+        // Every consumer that still has to read: admission too, which reads the end of the log again at each start.
+        consumers: ['admission', this.#sealer.name, ...this.#others.map(({ name }) => name)],
+      },
+      segments: this.#log.segments,
+      logger: this.#shared.logger,
+    });
+  }
+
+  #host<Config>(name: string, entry: string, config: Config): StageHost {
+    return new StageHost<unknown>({
+      ...this.#shared,
+      init: { name, config, dataDir: this.#config.dataDir, durableEnd: this.#log.durableEnd },
+      entry: new URL(`${entry}${EXTENSION}`, import.meta.url),
+    });
+  }
+
+  start(): void {
+    for (const host of [this.#sealer, ...this.#others]) host.start();
+    this.#retention?.start();
+  }
+
+  /** The sealer ends last, so that what the others appended on their way out is sealed too. */
+  async stop(): Promise<void> {
+    await this.#retention?.stop();
+    await Promise.all(this.#others.map((host) => host.stop()));
+    await this.#sealer.stop();
+  }
+
+  /** By stage name; `lag` in records, from what the stage last reported against the log's end now. */
+  figures() {
+    const { end } = this.#log.figures();
+    const retention = this.#retention ? { retention: this.#retention.figures } : {};
+    const stages = [this.#sealer, ...this.#others].map((host) => {
+      const figures = host.figures;
+      const lag = typeof figures.next === 'number' ? { lag: Math.max(0, end - figures.next) } : {};
+      return [host.name, { ...figures, ...lag }];
+    });
+    return { ...Object.fromEntries(stages), ...retention };
+  }
+}
+
+function recoveryFacts({ recovery }: Log): NonNullable<SealerConfig['recovery']> {
+  const { unclean, truncatedBytes, at } = recovery;
+  return { unclean, truncatedBytes, at };
+}
