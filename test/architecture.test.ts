@@ -1,0 +1,113 @@
+// Holds the import table of docs/architecture.md: which folder may import which. An import that is not
+// in the table fails here, so the structure cannot drift by habit.
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+const root = resolve(import.meta.dirname, '..');
+
+/** Longest matching prefix wins. `own` packages: undefined = any, otherwise exactly these. */
+const table: Record<string, { imports: string[]; packages?: string[]; node?: false }> = {
+  'ledger/format': { imports: [], packages: ['@noble/hashes', '@noble/ed25519'], node: false },
+  'ledger/verify': { imports: ['ledger/format'], packages: [], node: false },
+  'ledger/seal': {
+    imports: ['ledger/format', 'ledger/tiles', 'gateway/log', 'gateway/state', 'gateway/stage'],
+  },
+  'ledger/tiles': { imports: ['ledger/format'] },
+  'ledger/fsck': { imports: ['ledger/format', 'ledger/verify'] },
+  'gateway/log': { imports: ['ledger/format'] },
+  'gateway/state': { imports: ['ledger/format'] },
+  'gateway/backup': { imports: ['gateway/log'] },
+  'gateway/cold': { imports: ['gateway/log', 'gateway/stage', 'ledger/format'] },
+  'gateway/retention': {
+    imports: [
+      'gateway/log',
+      'gateway/state',
+      'gateway/stage',
+      'gateway/codecs',
+      'ledger/format',
+      'ledger/tiles',
+    ],
+  },
+  'gateway/stage': { imports: ['gateway/log', 'gateway/state', 'gateway/codecs', 'ledger/format'] },
+  'gateway/codecs': { imports: ['ledger/format'] },
+  'gateway/admission': { imports: ['gateway/log', 'gateway/codecs', 'gateway/state', 'ledger/format'] },
+  'gateway/ingest': { imports: ['gateway/admission', 'gateway/log', 'gateway/codecs', 'ledger/format'] },
+  'gateway/windows': {
+    imports: ['gateway/log', 'gateway/state', 'gateway/stage', 'gateway/codecs', 'ledger/format'],
+  },
+  models: { imports: ['gateway/log', 'gateway/state', 'gateway/stage', 'gateway/codecs', 'ledger/format'] },
+  sync: { imports: ['gateway/log', 'gateway/state', 'gateway/stage', 'gateway/codecs', 'ledger/format'] },
+  'gateway/api': {
+    imports: [
+      'gateway/ingest',
+      'gateway/admission',
+      'gateway/log',
+      'gateway/cold',
+      'gateway/state',
+      'gateway/codecs',
+      'gateway/stage',
+      'ledger/format',
+      'ledger/tiles',
+      'ledger/seal',
+    ],
+  },
+  'gateway/dashboard': { imports: ['ledger/format', 'ledger/verify'] },
+  'firmware-sim': { imports: ['ledger/verify'] },
+  cli: { imports: ['cli', 'gateway', 'ledger', 'models', 'sync', 'firmware-sim'] },
+  bin: { imports: ['cli'] },
+};
+
+const places = Object.keys(table).sort((a, b) => b.length - a.length);
+const placeOf = (path: string) => places.find((place) => path === place || path.startsWith(`${place}/`));
+
+function sourceFiles(folder: string): string[] {
+  return readdirSync(join(root, folder)).flatMap((name) => {
+    const path = `${folder}/${name}`;
+    if (statSync(join(root, path)).isDirectory()) return sourceFiles(path);
+    return /\.(ts|svelte)$/.test(name) ? [path] : [];
+  });
+}
+
+function importsOf(path: string): string[] {
+  const text = readFileSync(join(root, path), 'utf8');
+  const statements =
+    /(?:^|\n|;)\s*(?:import|export)\s[^'";]*?from\s*['"]([^'"]+)['"]|import\s*\(\s*['"]([^'"]+)['"]|(?:^|\n)\s*import\s+['"]([^'"]+)['"]/g;
+  return [...text.matchAll(statements)].map((match) => (match[1] ?? match[2] ?? match[3])!);
+}
+
+const folders = ['bin', 'cli', 'gateway', 'ledger', 'models', 'sync', 'firmware-sim'];
+const files = folders.flatMap(sourceFiles);
+
+test('every source file lives in a folder of the import table', () => {
+  expect(files.filter((file) => !placeOf(file))).toEqual([]);
+  expect(files.length).toBeGreaterThan(20);
+});
+
+test('folders import only what the table allows', () => {
+  const violations: string[] = [];
+  for (const file of files) {
+    const place = placeOf(file);
+    if (!place) continue;
+    const rule = table[place]!;
+    for (const specifier of importsOf(file)) {
+      if (specifier.startsWith('node:')) {
+        if (rule.node === false) violations.push(`${file} imports ${specifier}: portable code has no Node`);
+      } else if (specifier.startsWith('.')) {
+        const target = relative(root, resolve(root, dirname(file), specifier));
+        const allowed = [place, ...rule.imports];
+        if (!allowed.some((other) => target === other || target.startsWith(`${other}/`))) {
+          violations.push(
+            `${file} imports ${target}: ${place} may import ${rule.imports.join(', ') || 'nothing'}`,
+          );
+        }
+      } else if (
+        rule.packages &&
+        !rule.packages.some((name) => specifier === name || specifier.startsWith(`${name}/`))
+      ) {
+        violations.push(`${file} imports the package ${specifier}`);
+      }
+    }
+  }
+  expect(violations).toEqual([]);
+});

@@ -1,0 +1,192 @@
+// `npm run bench -- profile`: where the gateway's ingest thread spends its time while MQTT publishes saturate it: self
+// time by function, collection of garbage, and system calls per record (a run of its own, under strace). Judges nothing.
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, promisify } from 'node:util';
+import { ROOT, startGateway } from '../support/processes.ts';
+import { diskLine } from './disk-limit.ts';
+import { preamble } from './machine.ts';
+import { scratch } from './scratch.ts';
+
+const run = promisify(execFile);
+const LOAD_TIMEOUT_MS = 120_000;
+const STRACE = existsSync('/usr/bin/strace') ? '/usr/bin/strace' : null;
+
+interface LoadResult {
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly ackedInAll: number;
+}
+
+interface ProfileNode {
+  readonly id: number;
+  readonly callFrame: { functionName: string; url: string; lineNumber: number };
+}
+
+/** As V8 writes it; times in µs. */
+interface CpuProfile {
+  readonly nodes: ProfileNode[];
+  readonly samples: number[];
+  readonly timeDeltas: number[];
+}
+
+export async function main(argv: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      connections: { type: 'string', default: '100' },
+      inflight: { type: 'string', default: '1' },
+      seconds: { type: 'string', default: '5' },
+      top: { type: 'string', default: '20' },
+      yaml: { type: 'string', default: 'windows: []\nmodels: []\n' },
+      keep: { type: 'string' },
+      in: { type: 'string' },
+    },
+  });
+  const temporary = scratch(values.in);
+  const load = [
+    '--connections',
+    values.connections,
+    '--inflight',
+    values.inflight,
+    '--seconds',
+    values.seconds,
+  ];
+  try {
+    console.log(preamble(temporary.path));
+    console.log(await diskLine(temporary.path));
+    console.log(
+      `${values.connections} connections, ${values.inflight} in flight each, 100 B, QoS 1, ${values.seconds} s; windows and models off\n`,
+    );
+    const profiles = values.keep ?? join(temporary.path, 'profiles');
+    mkdirSync(profiles, { recursive: true });
+    const options = [`--cpu-prof`, `--cpu-prof-dir=${profiles}`];
+    const profiled = await loaded({
+      folder: join(temporary.path, 'profiled'),
+      yaml: values.yaml,
+      nodeOptions: options,
+      load,
+    });
+    for (const name of readdirSync(profiles).sort()) {
+      if (name.endsWith('.cpuprofile')) print(name, join(profiles, name), Number(values.top));
+    }
+    console.log(
+      `\nwhile profiled: ${Math.round(profiled.perSecond)} acked/s, p50 ${profiled.p50Ms.toFixed(2)} ms, p99 ${profiled.p99Ms.toFixed(2)} ms\n`,
+    );
+    if (STRACE) await systemCalls(temporary.path, values.yaml, load);
+  } finally {
+    temporary.remove();
+  }
+}
+
+interface Loaded {
+  readonly folder: string;
+  readonly yaml: string;
+  readonly load: readonly string[];
+  readonly nodeOptions?: string[];
+  /** Called with the gateway's process id before the load; what it gives back, after it. */
+  readonly watch?: (pid: number) => () => Promise<void>;
+}
+
+async function loaded({ folder, yaml, load, nodeOptions = [], watch }: Loaded): Promise<LoadResult> {
+  mkdirSync(folder);
+  const gateway = await startGateway({ dataDir: join(folder, 'data'), yaml, nodeOptions });
+  const kill = () => gateway.child.kill('SIGKILL');
+  process.once('exit', kill);
+  try {
+    const stopWatching = watch?.(gateway.child.pid!);
+    const script = join(import.meta.dirname, 'mqtt-load.ts');
+    const args = [script, '--port', String(gateway.mqttPort), ...load];
+    const { stdout } = await run(process.execPath, args, { timeout: LOAD_TIMEOUT_MS });
+    await stopWatching?.();
+    return JSON.parse(stdout) as LoadResult;
+  } finally {
+    // In order, so that profiles are written.
+    await gateway.kill('SIGTERM');
+    process.off('exit', kill);
+  }
+}
+
+const NOT_WORK: ReadonlySet<string> = new Set(['(idle)', '(root)']);
+
+function print(name: string, file: string, top: number): void {
+  const profile = JSON.parse(readFileSync(file, 'utf8')) as CpuProfile;
+  const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
+  const byPlace = new Map<string, number>();
+  const byPart = new Map<string, number>();
+  let total = 0;
+  let idle = 0;
+  const add = (map: Map<string, number>, key: string, time: number) =>
+    map.set(key, (map.get(key) ?? 0) + time);
+  for (const [index, id] of profile.samples.entries()) {
+    const time = Math.max(0, profile.timeDeltas[index] ?? 0);
+    const node = nodes.get(id)!;
+    const { functionName } = node.callFrame;
+    if (functionName === '(idle)') idle += time;
+    if (NOT_WORK.has(functionName)) continue;
+    total += time;
+    add(byPlace, label(node), time);
+    add(byPart, part(node), time);
+  }
+  // Node numbers the threads of a process from 0, the main one.
+  const thread = /\.(\d+)\.\d+\.cpuprofile$/.exec(name)?.[1] ?? '?';
+  console.log(`thread ${thread}: busy ${(total / 1e6).toFixed(1)} s, idle ${(idle / 1e6).toFixed(1)} s\n`);
+  if (total < 1e6) return;
+  table('part', byPart, total, top);
+  table('function', byPlace, total, top);
+}
+
+function table(of: string, times: ReadonlyMap<string, number>, total: number, top: number): void {
+  console.log(`| self time of the busy time | ${of} |`);
+  console.log('|---|---|');
+  const sorted = [...times].sort((a, b) => b[1] - a[1]);
+  for (const [name, time] of sorted.slice(0, top))
+    console.log(`| ${((time / total) * 100).toFixed(1)} % | ${name} |`);
+  console.log('');
+}
+
+/** Which room, package or part of Node a function belongs to; what V8 gives no file for goes by its own name. */
+function part({ callFrame: { functionName, url } }: ProfileNode): string {
+  if (url === '') return functionName.startsWith('(') ? functionName : `native: ${functionName}`;
+  if (url.startsWith('node:')) return `${url.split('/').slice(0, 2).join('/')}`;
+  const path = url.startsWith('file:') ? relative(ROOT, fileURLToPath(url)) : relative(ROOT, url);
+  const [, package_] = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path) ?? [];
+  return package_ ?? path.split('/').slice(0, 2).join('/');
+}
+
+function label({ callFrame: { functionName, url, lineNumber } }: ProfileNode): string {
+  const name = functionName === '' ? '(anonymous)' : functionName;
+  if (url === '') return name;
+  const path = url.startsWith('file:') ? relative(ROOT, fileURLToPath(url)) : url;
+  return `${name} ${path}:${lineNumber + 1}`;
+}
+
+/** Calls by name, per acknowledged record. strace slows the process several times over: the shares are what counts. */
+async function systemCalls(folder: string, yaml: string, load: readonly string[]): Promise<void> {
+  const file = join(folder, 'calls.txt');
+  const watch = (pid: number) => {
+    const strace = spawn(STRACE!, ['-f', '-c', '-o', file, '-p', String(pid)], { stdio: 'ignore' });
+    return async () => {
+      strace.kill('SIGINT');
+      if (strace.exitCode === null && strace.signalCode === null) await once(strace, 'exit');
+    };
+  };
+  const result = await loaded({ folder: join(folder, 'traced'), yaml, load, watch });
+  const calls = readFileSync(file, 'utf8')
+    .split('\n')
+    .map((line) => /^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$/.exec(line))
+    .filter((match) => match !== null)
+    .map((match) => ({ name: match[2]!, count: Number(match[1]) }))
+    .filter(({ name }) => name !== 'total')
+    .sort((a, b) => b.count - a.count);
+  console.log(`under strace: ${Math.round(result.perSecond)} acked/s\n`);
+  console.log('| system call | per acked record |');
+  console.log('|---|---|');
+  for (const { name, count } of calls.slice(0, 12))
+    console.log(`| ${name} | ${(count / result.ackedInAll).toFixed(3)} |`);
+  console.log('');
+}

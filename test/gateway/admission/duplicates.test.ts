@@ -1,0 +1,103 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { DeviceTable } from '../../../gateway/admission/devices.ts';
+import { DuplicateGuard, fingerprint, topicCrcOf } from '../../../gateway/admission/duplicates.ts';
+import { decodeSnapshot, encodeSnapshot } from '../../../gateway/admission/snapshot.ts';
+
+const limits = { window: 16, maxEntries: 100_000, maxDevices: 3 };
+
+interface Remembered {
+  device: string;
+  sequence: number;
+  print: number;
+}
+
+/** What the guard promises, done slowly: the last `window` records of each device. */
+function reference(records: Remembered[], window: number, { device, sequence, print }: Remembered): boolean {
+  const own = records.filter((record) => record.device === device).slice(-window);
+  return own.some((record) => record.sequence === sequence && record.print === print);
+}
+
+const record = fc.record({
+  device: fc.constantFrom('a', 'b', 'c'),
+  sequence: fc.integer({ min: 0, max: 40 }),
+  print: fc.integer({ min: 0, max: 1 }),
+});
+
+test('exactly the last records of each device are recognised, also after save and load', () => {
+  fc.assert(
+    fc.property(
+      fc.array(record, { maxLength: 120 }),
+      fc.array(record, { maxLength: 30 }),
+      (stored, asked) => {
+        const guard = new DuplicateGuard(limits);
+        for (const { device, sequence, print } of stored) guard.remember(device, sequence, print);
+        const loaded = new DuplicateGuard(limits);
+        expect(decodeSnapshot(encodeSnapshot(new DeviceTable(3), guard), new DeviceTable(3), loaded)).toBe(
+          true,
+        );
+        for (const each of [...asked, ...stored]) {
+          const expected = reference(stored, limits.window, each) ? 'stored' : null;
+          expect(guard.find(each.device, each.sequence, each.print)).toBe(expected);
+          expect(loaded.find(each.device, each.sequence, each.print)).toBe(expected);
+        }
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+test('bytes that are no snapshot are refused', () => {
+  const guard = new DuplicateGuard(limits);
+  guard.remember('a', 1, 2);
+  const bytes = encodeSnapshot(new DeviceTable(3), guard);
+  const load = (state: Uint8Array) => decodeSnapshot(state, new DeviceTable(3), new DuplicateGuard(limits));
+  expect(load(bytes)).toBe(true);
+  expect(load(bytes.subarray(0, -1))).toBe(false);
+  expect(load(new Uint8Array(0))).toBe(false);
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 64 }), (state) => !load(state)),
+    { numRuns: 200 },
+  );
+  fc.assert(
+    fc.property(fc.nat({ max: bytes.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+      const damaged = Buffer.from(bytes);
+      damaged[at]! ^= flip;
+      load(damaged);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('the least recently heard device is forgotten, and counted', () => {
+  const guard = new DuplicateGuard(limits);
+  for (const device of ['a', 'b', 'c']) guard.remember(device, 1, 1);
+  guard.find('a', 1, 1);
+  guard.remember('d', 1, 1);
+  expect(guard.find('b', 1, 1)).toBeNull();
+  expect(guard.find('a', 1, 1)).toBe('stored');
+  expect(guard.forgotten).toBe(1);
+});
+
+test('at the limit of all entries windows stop growing, and keep their newest', () => {
+  const guard = new DuplicateGuard({ window: 256, maxEntries: 64, maxDevices: 4 });
+  for (const device of ['a', 'b'])
+    for (let sequence = 0; sequence < 200; sequence += 1) guard.remember(device, sequence, 1);
+  expect(guard.find('b', 199, 1)).toBe('stored');
+  expect(guard.find('b', 100, 1)).toBeNull();
+});
+
+test('a record’s fingerprint tells topic, payload and time apart', () => {
+  const payload = Buffer.from('{}');
+  const prints = [
+    fingerprint(topicCrcOf('t'), payload, null),
+    fingerprint(topicCrcOf('u'), payload, null),
+    fingerprint(topicCrcOf('t'), Buffer.from('[]'), null),
+    fingerprint(topicCrcOf('t'), payload, 0),
+    fingerprint(topicCrcOf('t'), payload, 1_763_600_000_000),
+    fingerprint(topicCrcOf('t'), payload, 1_763_600_000_000 + 2 ** 32),
+    fingerprint(topicCrcOf('t'), payload, -1),
+  ];
+  expect(new Set(prints).size).toBe(prints.length);
+  for (const print of prints) expect(print).toBe(print >>> 0);
+});
