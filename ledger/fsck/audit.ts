@@ -6,7 +6,7 @@ import { toHex } from '../format/hash.ts';
 import { parseVerifierKey, type VerifierKey } from '../format/note.ts';
 import { type Policy, parsePolicy } from '../format/policy.ts';
 import type { TileReader } from '../format/tile.ts';
-import { type ChainSummary, parsedBlocks, readSignedHead, walkChain } from './chainwalk.ts';
+import { type ChainSummary, parsedBlocks, readSignedHead, type SignedHead, walkChain } from './chainwalk.ts';
 import { directoryReader, ledgerFolder } from './directory.ts';
 import { type Finding, Findings } from './findings.ts';
 import { baseUrl, HttpRecords, httpTiles, SourceError } from './httpsource.ts';
@@ -170,6 +170,9 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
       check,
       options,
     });
+    if (check.misses) await declaredSince({ read, prefix, head, policy, given, pruned: seen.pruned });
+    check.end();
+    counts = { ...counts, ...check.counts };
     if (chain.coveredEnd > log.end) {
       findings.add(
         'error',
@@ -209,6 +212,40 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
     warnings: findings.warnings,
     tookMs: Math.round(performance.now() - startedMs),
   };
+}
+
+interface LaterPass {
+  readonly read: TileReader;
+  readonly prefix: string;
+  readonly head: SignedHead;
+  readonly policy: Policy | null;
+  readonly given: VerifierKey | null;
+  readonly pruned: PrunedHeights;
+}
+
+/**
+ * A running gateway removes records while they are audited, each removal declared in the signed chain before it
+ * happens. So what was found missing is judged with the declarations of a checkpoint read after it: signed by the same
+ * key, and continuing the audited tree. Anything else adds nothing, and what is missing stays missing.
+ */
+async function declaredSince({ read, prefix, head, policy, given, pruned }: LaterPass): Promise<void> {
+  const findings = new Findings();
+  const later = await readSignedHead(read, findings, prefix);
+  if (!later || later.checkpoint.size <= head.checkpoint.size) return;
+  const removals: Block[] = [];
+  const chain = await walkChain({
+    read,
+    checkpoint: later.checkpoint,
+    findings,
+    prefix,
+    through: head.checkpoint,
+    onBlock: (block) => {
+      if (block.kind === 'prune') removals.push(block);
+    },
+  });
+  judgeSignatures(later, chain.genesis, policy, given, findings, prefix);
+  if (findings.errors > 0 || !chain.wentThrough) return;
+  for (const block of removals) if (block.height >= head.checkpoint.size) pruned.add(block);
 }
 
 /** What the walk over the blocks notes down. */

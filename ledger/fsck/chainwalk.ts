@@ -58,6 +58,8 @@ export interface ChainWalkOptions {
   readonly findings: Findings;
   readonly prefix: string;
   readonly partialWidths?: (level: TileId['level'], index: number) => readonly number[];
+  /** The walk also has to pass through this earlier state of the tree. */
+  readonly through?: Pick<Checkpoint, 'size' | 'root'>;
   /** Each block that could be read, in order; awaited. */
   readonly onBlock?: (block: Block, file: string) => Promise<void> | void;
 }
@@ -71,21 +73,25 @@ export interface ChainSummary {
   readonly last: Block | null;
   /** All blocks were readable and lead to the checkpoint's root. */
   readonly rootAgrees: boolean;
+  /** The first `through.size` blocks have `through.root`; false where none was given. */
+  readonly wentThrough: boolean;
 }
 
 /** Stops at the first bundle that cannot be read: without it neither heights nor hashes beyond are known. */
 export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary> {
-  const { checkpoint, findings, prefix } = options;
+  const { checkpoint, findings, prefix, through } = options;
   const chain = new ChainChecker({ hash: nodeSha256 });
   const tileFindings = new Findings();
   const tiles = new TilesCheck({ ...options, findings: tileFindings, size: checkpoint.size });
   let genesis: Block | null = null;
   let last: Block | null = null;
+  let wentThrough = false;
   for (let index = 0; index * TILE_WIDTH < checkpoint.size; index += 1) {
     const bundle = await readBundle(options, index);
     if (!bundle) break;
     for (const entry of bundle.entries) {
       const checked = chain.add(entry.bytes);
+      if (chain.size === through?.size) wentThrough = equalBytes(chain.root(), through.root);
       for (const violation of checked.violations) {
         findings.add(
           'error',
@@ -137,7 +143,8 @@ export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary
   } else {
     findings.addAll(tileFindings.list);
   }
-  return { blocks: chain.size, coveredEnd: last ? last.first + last.count : 0, genesis, last, rootAgrees };
+  const coveredEnd = last ? last.first + last.count : 0;
+  return { blocks: chain.size, coveredEnd, genesis, last, rootAgrees, wentThrough };
 }
 
 interface PlacedEntry {

@@ -204,5 +204,6 @@ async function rehash(
     if (block.height % 100 === 0)
       options.onProgress?.({ phase: 'records', file: 'log', count: check.counts.recordsMatching });
   }
+  check.end();
   return check.counts;
 }

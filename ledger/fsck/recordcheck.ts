@@ -72,6 +72,13 @@ export interface OffsetSpan {
   readonly to: number;
 }
 
+interface Undeclared {
+  readonly block: Block;
+  readonly missing: readonly OffsetSpan[];
+  readonly batch: BatchRoot;
+}
+
+/** Call `block` for each block in order, then `end` once: only then is what is missing judged. */
 export class RecordCheck {
   readonly counts: RecordCounts = {
     blocksMatching: 0,
@@ -87,6 +94,7 @@ export class RecordCheck {
   readonly #file: string;
   readonly #pruned: PrunedHeights;
   readonly #start: number;
+  readonly #undeclared: Undeclared[] = [];
 
   /**
    * @param file what findings name as the place of records, e.g. 'log'
@@ -104,6 +112,19 @@ export class RecordCheck {
     this.#file = file;
     this.#pruned = pruned;
     this.#start = held.start;
+  }
+
+  /** Whether records are missing that no block seen so far declares removed. */
+  get misses(): boolean {
+    return this.#undeclared.length > 0;
+  }
+
+  /** Judges what was missing by the declarations that are known now. */
+  end(): void {
+    for (const { block, missing, batch } of this.#undeclared.splice(0)) {
+      if (this.#pruned.declares(block.height, missing)) this.#countPruned(block, missing, batch);
+      else this.#reportMissing(block, missing);
+    }
   }
 
   /** Checks the records of a data block; counts what other kinds declare. */
@@ -143,8 +164,9 @@ export class RecordCheck {
       }
     }
     miss(next, end);
-    if (missing.length > 0) this.#missing(block, missing, batch);
-    else this.#judge(block, batch, unreadable);
+    if (missing.length === 0) this.#judge(block, batch, unreadable);
+    else if (this.#pruned.declares(block.height, missing)) this.#countPruned(block, missing, batch);
+    else this.#undeclared.push({ block, missing, batch });
   }
 
   #judge(block: Block, batch: BatchRoot, unreadable: string | null): void {
@@ -169,13 +191,14 @@ export class RecordCheck {
     );
   }
 
-  #missing(block: Block, missing: readonly OffsetSpan[], batch: BatchRoot): void {
-    const count = missing.reduce((sum, { from, to }) => sum + to - from, 0);
-    if (this.#pruned.declares(block.height, missing)) {
-      this.counts.recordsPruned += count;
-      if (count < block.count) this.#judgeRest(block, batch, block.count - count);
-      return;
-    }
+  #countPruned(block: Block, missing: readonly OffsetSpan[], batch: BatchRoot): void {
+    const count = lengthOf(missing);
+    this.counts.recordsPruned += count;
+    if (count < block.count) this.#judgeRest(block, batch, block.count - count);
+  }
+
+  #reportMissing(block: Block, missing: readonly OffsetSpan[]): void {
+    const count = lengthOf(missing);
     this.counts.recordsMissing += count;
     const first = missing[0]!.from;
     const last = missing.at(-1)!.to - 1;
@@ -208,4 +231,8 @@ export class RecordCheck {
       { height: block.height, first: block.first, last: block.first + block.count - 1 },
     );
   }
+}
+
+function lengthOf(spans: readonly OffsetSpan[]): number {
+  return spans.reduce((sum, { from, to }) => sum + to - from, 0);
 }
