@@ -1,6 +1,6 @@
 // Where a check takes records from: segments on disk, or a gateway's HTTP API. One forward-moving interface for both.
 // Refuses to fill holes: what is not held is left out and the caller looks at the offsets.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { decodeLeaves, type LeafRun, leavesOf, runEnd } from '../format/leaves.ts';
 import type { TelemetryRecord } from '../format/record.ts';
 import { decodeBatch } from './records.ts';
@@ -78,6 +78,8 @@ export class SegmentRecords implements RecordSource {
     for (const [index, segment] of segments.entries()) {
       const following = segments[index + 1];
       if (following && following.baseOffset <= Math.max(first, this.#skipBefore)) continue;
+      // A running gateway's retention may have removed it since it was listed.
+      if (!existsSync(segment.path)) continue;
       for (const item of scanSegment(segment)) yield* this.#decode(item);
     }
   }

@@ -2,7 +2,8 @@
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { StateStore } from '../../../gateway/state/state.ts';
 import type { RecordInput } from '../../../ledger/format/record.ts';
 import { type AuditReport, audit } from '../../../ledger/fsck/audit.ts';
 import { formatReport } from '../../../ledger/fsck/report.ts';
@@ -113,6 +114,73 @@ test('a removed segment: MISSING, with the offsets', async () => {
   expect(new Set(codes(report))).toEqual(new Set(['RECORDS_MISSING']));
   expect(report.records.recordsMissing).toBe(second!.baseOffset);
   expect(report.records.recordsPruned).toBe(0);
+});
+
+describe('records removed while the audit runs', () => {
+  /** Audits; when the walk over the blocks begins, after the checkpoint was read, `meanwhile` happens. */
+  async function auditWith(meanwhile: () => void): Promise<AuditReport> {
+    let isFirst = true;
+    return audit(dataDir, {
+      gatewayKey: honest.verifierKey,
+      onProgress: () => {
+        if (isFirst) meanwhile();
+        isFirst = false;
+      },
+    });
+  }
+
+  /** The gateway `from` goes on: it declares the removal of its first segment, then removes it. */
+  async function laterOf(from: string): Promise<{ folder: string; removed: number }> {
+    const folder = mkdtempSync(join(tmpdir(), 'tidemark-audit-later-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    cpSync(from, folder, { recursive: true });
+    const [first, second] = listSegments(folder);
+    const removed = second!.baseOffset;
+    const state = new StateStore(folder);
+    state.planRemoval(
+      { first: 0, end: removed, records: removed, cause: 'retention', rule: 'test', segment: null },
+      1_763_600_100_000,
+    );
+    state.close();
+    const more = new GatewayDir(folder);
+    await more.run(inputs(10, RECORDS), RUN);
+    unlinkSync(first!.path);
+    return { folder, removed };
+  }
+
+  const take = (folder: string) => () => {
+    for (const part of ['ledger', 'log']) {
+      if (part === 'log') rmSync(join(dataDir, part), { recursive: true });
+      cpSync(join(folder, part), join(dataDir, part), { recursive: true });
+    }
+  };
+
+  test('declared by then: pruned, not missing', async () => {
+    const { folder, removed } = await laterOf(dataDir);
+    const report = await auditWith(take(folder));
+    expect(report.findings).toEqual([]);
+    expect(report.records).toMatchObject({ recordsMissing: 0 });
+    expect(report.records.recordsPruned + report.records.recordsUnproven).toBeGreaterThanOrEqual(removed);
+    expect(report.checkpoint?.size).toBe(8);
+  });
+
+  test('not declared: missing', async () => {
+    const { folder } = await laterOf(dataDir);
+    rmSync(join(folder, 'ledger'), { recursive: true });
+    cpSync(join(dataDir, 'ledger'), join(folder, 'ledger'), { recursive: true });
+    const report = await auditWith(take(folder));
+    expect(new Set(codes(report))).toEqual(new Set(['RECORDS_MISSING']));
+  });
+
+  test('declared by a chain that does not continue the audited one: missing', async () => {
+    const other = new GatewayDir();
+    onTestFinished(() => other.remove());
+    cpSync(join(dataDir, 'gateway.key'), join(other.dataDir, 'gateway.key'));
+    await other.run(inputs(RECORDS), { ...RUN, bootId: '00000000000000bb' });
+    const { folder } = await laterOf(other.dataDir);
+    const report = await auditWith(take(folder));
+    expect(codes(report)).toContain('RECORDS_MISSING');
+  });
 });
 
 test('a block changed by someone without the key', async () => {

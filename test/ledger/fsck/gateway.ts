@@ -83,7 +83,12 @@ export async function sealUntilDone(
 }
 
 export class GatewayDir {
-  readonly dataDir = mkdtempSync(join(tmpdir(), 'tidemark-fsck-'));
+  readonly dataDir: string;
+
+  /** @param dataDir one to go on with; without, a new one */
+  constructor(dataDir = mkdtempSync(join(tmpdir(), 'tidemark-fsck-'))) {
+    this.dataDir = dataDir;
+  }
 
   /** Appends records in groups and seals them; the log is closed in order. */
   async run(
