@@ -32,7 +32,10 @@ const table: Record<string, { imports: string[]; packages?: string[]; node?: fal
   'gateway/stage': { imports: ['gateway/log', 'gateway/state', 'gateway/codecs', 'ledger/format'] },
   'gateway/codecs': { imports: ['ledger/format'] },
   'gateway/admission': { imports: ['gateway/log', 'gateway/codecs', 'gateway/state', 'ledger/format'] },
-  'gateway/ingest': { imports: ['gateway/admission', 'gateway/log', 'gateway/codecs', 'ledger/format'] },
+  'gateway/access': { imports: ['gateway/codecs', 'gateway/state', 'ledger/format'] },
+  'gateway/ingest': {
+    imports: ['gateway/access', 'gateway/admission', 'gateway/log', 'gateway/codecs', 'ledger/format'],
+  },
   'gateway/windows': {
     imports: ['gateway/log', 'gateway/state', 'gateway/stage', 'gateway/codecs', 'ledger/format'],
   },
@@ -40,6 +43,7 @@ const table: Record<string, { imports: string[]; packages?: string[]; node?: fal
   sync: { imports: ['gateway/log', 'gateway/state', 'gateway/stage', 'gateway/codecs', 'ledger/format'] },
   'gateway/api': {
     imports: [
+      'gateway/access',
       'gateway/ingest',
       'gateway/admission',
       'gateway/log',

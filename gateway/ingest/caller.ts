@@ -1,6 +1,6 @@
 // Decides who may talk to the gateway while there is no identity yet: programs on this machine, by a name of this
 // machine, and pages this gateway served itself. Knows nothing of routes; holds no credentials.
-import { isIPv4 } from 'node:net';
+import { isLoopback } from '../access/anonymous.ts';
 import type { Problem } from './problem.ts';
 
 export type CallerCode = 'loopback-only' | 'host-not-allowed' | 'origin-not-allowed';
@@ -23,12 +23,6 @@ const DETAILS: Readonly<Record<CallerCode, string>> = {
     'The Host header does not name this machine. Use localhost, or list the name in http.allowedHosts.',
   'origin-not-allowed': 'Requests from pages of another origin are refused.',
 };
-
-export function isLoopback(address: string | undefined): boolean {
-  if (address === undefined) return false;
-  const plain = address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
-  return plain === '::1' || (isIPv4(plain) && plain.startsWith('127.'));
-}
 
 /** Host header without its port; null when it is not one name or address with an optional port. */
 function hostName(header: string): string | null {

@@ -2,10 +2,10 @@
 // may use up. What becomes of a publish is decided behind publishes.ts.
 import { createServer, type Server, type Socket } from 'node:net';
 import { Aedes, type AuthenticateError, type Client, type Subscription } from 'aedes';
+import { isLoopback } from '../../access/anonymous.ts';
 import type { Admission } from '../../admission/admission.ts';
 import { deviceProblem } from '../../admission/topics.ts';
 import type { IngestLogger } from '../../admission/types.ts';
-import { isLoopback } from '../caller.ts';
 import { RefusalLog } from '../refusal-log.ts';
 import type { MqttConfig } from './config.ts';
 import { FrameGuard } from './frame-guard.ts';
