@@ -1,5 +1,5 @@
-// Decides who may talk to the gateway while there is no identity yet: programs on this machine, by a name of this
-// machine, and pages this gateway served itself. Knows nothing of routes; holds no credentials.
+// Decides from where one may talk to the gateway: without a name, programs on this machine, by a name of this machine;
+// as a page, only those this gateway served itself. Knows nothing of routes; holds no credentials.
 import { isLoopback } from '../access/anonymous.ts';
 import type { Problem } from './problem.ts';
 
@@ -13,7 +13,11 @@ export interface CallerProblem extends Problem {
 export interface Caller {
   readonly socket: { readonly remoteAddress?: string | undefined };
   /** `origin` is present when a web page made the request. */
-  readonly headers: { readonly host?: string | undefined; readonly origin?: string | undefined };
+  readonly headers: {
+    readonly host?: string | undefined;
+    readonly origin?: string | undefined;
+    readonly authorization?: string | undefined;
+  };
 }
 
 const DETAILS: Readonly<Record<CallerCode, string>> = {
@@ -67,6 +71,15 @@ export class CallerGuard {
     if (code === null) return null;
     this.#refused[code] += 1;
     return { status: 403, code, detail: DETAILS[code] };
+  }
+
+  /** The same for a caller that has shown who it is: it may come from anywhere, but not as a page of another origin. */
+  judgePage({ headers: { host = '', origin, authorization } }: Caller): CallerProblem | null {
+    // A page cannot make a browser add a token by itself; a password kept by the browser is added without being asked.
+    const byItself = authorization === undefined || /^basic /i.test(authorization);
+    if (origin === undefined || !byItself || sameOrigin(origin, host)) return null;
+    this.#refused['origin-not-allowed'] += 1;
+    return { status: 403, code: 'origin-not-allowed', detail: DETAILS['origin-not-allowed'] };
   }
 
   /**

@@ -1,6 +1,6 @@
 // One shape for every refusal over HTTP (RFC 9457), whether of a route, an ingest request or a WebSocket upgrade.
 // Says nothing of what happened inside the gateway.
-import { STATUS_CODES } from 'node:http';
+import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { FastifyReply } from 'fastify';
 
 export interface Problem {
@@ -20,6 +20,9 @@ export function problemText({ status, code, detail }: Problem, more: object = {}
   return JSON.stringify({ type: 'about:blank', title, status, detail, code, ...more });
 }
 
+/** Value of WWW-Authenticate on every 401. */
+export const CHALLENGE = 'Bearer realm="tidemark", Basic realm="tidemark", charset="UTF-8"';
+
 /** Value of the Retry-After header: whole seconds, at least one. */
 export const retryAfterSeconds = (retryAfterMs: number) =>
   String(Math.max(1, Math.ceil(retryAfterMs / 1000)));
@@ -27,9 +30,30 @@ export const retryAfterSeconds = (retryAfterMs: number) =>
 export function sendProblem(reply: FastifyReply, problem: Problem, more: object = {}): FastifyReply {
   const { status, retryAfterMs } = problem;
   if (retryAfterMs !== undefined) reply.header('retry-after', retryAfterSeconds(retryAfterMs));
+  if (status === 401) reply.header('www-authenticate', CHALLENGE);
   return reply
     .code(status)
     .header('cache-control', 'no-store')
     .type(PROBLEM_TYPE)
     .send(problemText(problem, more));
+}
+
+/** The same where there is no fastify: by node's own response. `type` is for clients that read no other. */
+export function answerProblem(
+  response: ServerResponse,
+  problem: Problem,
+  more: object = {},
+  type = PROBLEM_TYPE,
+): void {
+  const { status, retryAfterMs } = problem;
+  const text = problemText(problem, more);
+  const head: Record<string, string | number> = {
+    'content-type': type,
+    'content-length': Buffer.byteLength(text),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  };
+  if (retryAfterMs !== undefined) head['retry-after'] = retryAfterSeconds(retryAfterMs);
+  if (status === 401) head['www-authenticate'] = CHALLENGE;
+  response.writeHead(status, head).end(text);
 }
