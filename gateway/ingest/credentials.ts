@@ -3,6 +3,7 @@
 //   Authorization: Basic base64(user:password) | Bearer <token> | Token <token> | Token user:password (InfluxDB)
 import type { IncomingMessage } from 'node:http';
 import { TLSSocket } from 'node:tls';
+import { clientCertificateOf } from '../access/tls.ts';
 import type { ClientCertificate, Credentials } from '../access/types.ts';
 
 /** Shown elsewhere than in the Authorization header: in the path, or in the query as InfluxDB 1.x clients do. */
@@ -49,15 +50,5 @@ function userAndPassword(text: string): Shown | null {
 
 /** The client's certificate where TLS has verified it. */
 export function certificateOf({ socket }: { readonly socket: unknown }): ClientCertificate | null {
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return null;
-  const certificate = socket.getPeerCertificate();
-  if (!certificate.fingerprint256) return null;
-  const commonName = certificate.subject?.CN;
-  return {
-    commonName: (Array.isArray(commonName) ? commonName[0] : commonName) ?? null,
-    altNames: (certificate.subjectaltname ?? '')
-      .split(', ')
-      .flatMap((name) => /^(?:DNS|URI):(.+)$/.exec(name)?.[1] ?? []),
-    fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
-  };
+  return socket instanceof TLSSocket ? (clientCertificateOf(socket) ?? null) : null;
 }
