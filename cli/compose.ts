@@ -10,6 +10,7 @@ import { ProofWorker } from '../gateway/api/proofs.ts';
 import { createHttpServer } from '../gateway/api/server.ts';
 import { coldFs } from '../gateway/cold/cold-fs.ts';
 import { CallerGuard } from '../gateway/ingest/caller.ts';
+import { ConnectionCaps, capConnections } from '../gateway/ingest/connection-caps.ts';
 import { httpIngest } from '../gateway/ingest/http/plugin.ts';
 import { type MqttServer, startMqtt } from '../gateway/ingest/mqtt/listener.ts';
 import { attachWebSocket, type WebSocketIngest } from '../gateway/ingest/websocket/attach.ts';
@@ -112,6 +113,7 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
     part.close(),
   );
   const guard = new CallerGuard(config.http);
+  const caps = new ConnectionCaps(config.connections);
 
   let ready = false;
   let mqtt: MqttServer | null = null;
@@ -130,6 +132,7 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
         admission: admission.figures(),
         mqtt: mqtt?.figures() ?? null,
         websocket: webSocket?.figures() ?? null,
+        connections: caps.figures(),
       }),
       stages: () => stages.figures(),
       pressure: () => pressure.figures,
@@ -141,6 +144,7 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
     }),
     (part) => part.close(),
   );
+  capConnections(http.server, caps);
   webSocket = opened.add(
     attachWebSocket(http.server, {
       path: '/ws',
@@ -157,7 +161,7 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
   let mqttUrl: string | null = null;
   if (config.mqtt.enabled) {
     mqtt = opened.add(
-      await listening('mqtt', config.mqtt, () => startMqtt({ config: config.mqtt, admission, logger })),
+      await listening('mqtt', config.mqtt, () => startMqtt({ config: config.mqtt, admission, logger, caps })),
       (part) => part.close(),
     );
     mqttUrl = `mqtt://${config.mqtt.host.includes(':') ? `[${config.mqtt.host}]` : config.mqtt.host}:${mqtt.port}`;

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { ingestConfigSchema, pressureConfigSchema } from '../../gateway/admission/config.ts';
 import { httpConfigSchema } from '../../gateway/api/config.ts';
 import { coldConfigSchema } from '../../gateway/cold/config.ts';
+import { connectionsConfigSchema } from '../../gateway/ingest/connection-caps.ts';
 import { mqttConfigSchema } from '../../gateway/ingest/mqtt/config.ts';
 import { webSocketConfigSchema } from '../../gateway/ingest/websocket/config.ts';
 import { logConfigSchema } from '../../gateway/log/config.ts';
@@ -41,6 +42,9 @@ export const gatewayConfig = z
     pressure: pressureConfigSchema
       .prefault({})
       .describe('How full the gateway may be before it refuses records.'),
+    connections: connectionsConfigSchema
+      .prefault({})
+      .describe('Open connections of all listeners together: MQTT, HTTP, WebSocket.'),
     mqtt: mqttConfigSchema.prefault({}).describe('The MQTT port.'),
     http: httpConfigSchema.prefault({}).describe('The HTTP port: ingest, API, WebSocket, dashboard, ledger.'),
     websocket: webSocketConfigSchema.prefault({}).describe('WebSocket ingest at /ws of the HTTP port.'),

@@ -10,6 +10,7 @@ import { fingerprint, type Pending } from './duplicates.ts';
 import { GivenReader } from './given.ts';
 import { AdmissionMemory } from './memory.ts';
 import type { Pressure } from './pressure.ts';
+import { RateLimits } from './rate.ts';
 import { deviceProblem, TopicRules, type TopicVerdict } from './topics.ts';
 import type {
   AdmissionFigures,
@@ -33,12 +34,14 @@ export interface AdmissionOptions {
   readonly pressure?: Pressure;
   /** Unix ms. Default Date.now. */
   readonly clock?: () => number;
+  /** Monotonic ms, for rates. Default performance.now. */
+  readonly steadyClock?: () => number;
 }
 
 type Done = (outcome: Outcome) => void;
 
 const RETRY_MS = { overloaded: 250, 'disk-full': 5_000, unavailable: 5_000 } as const satisfies Record<
-  ShedReason,
+  Exclude<ShedReason, 'rate-limited'>,
   number
 >;
 const DUPLICATE: Outcome = { kind: 'duplicate' };
@@ -52,10 +55,10 @@ const SOURCE_NAMES: Readonly<Record<number, IngestSource>> = {
   [SOURCE.http]: 'http',
 };
 
-const shed = (reason: ShedReason): Outcome => ({ kind: 'shed', reason, retryAfterMs: RETRY_MS[reason] });
+type Shed = Extract<Outcome, { kind: 'shed' }>;
 
-const drop = (reason: ShedReason): Outcome => {
-  return { kind: 'shed', reason, retryAfterMs: RETRY_MS[reason], dropped: true };
+const shed = (reason: keyof typeof RETRY_MS): Shed => {
+  return { kind: 'shed', reason, retryAfterMs: RETRY_MS[reason] };
 };
 
 function refusedByLog(error: LogError): Outcome {
@@ -70,9 +73,11 @@ function refusedByLog(error: LogError): Outcome {
 export class Admission {
   readonly #options: AdmissionOptions;
   readonly #clock: () => number;
+  readonly #steady: () => number;
   readonly #topics: TopicRules;
   readonly #memory: AdmissionMemory;
   readonly #given = new GivenReader();
+  readonly #rates: RateLimits;
   readonly #accepted: Record<IngestSource, number> = { mqtt: 0, websocket: 0, http: 0 };
   readonly #refused: Record<IngestSource, number> = { mqtt: 0, websocket: 0, http: 0 };
   readonly #rejected: Record<RejectReason, number> = {
@@ -80,8 +85,15 @@ export class Admission {
     'bad-topic': 0,
     'too-large': 0,
     'not-allowed': 0,
+    invalid: 0,
   };
-  readonly #shed: Record<ShedReason, number> = { overloaded: 0, 'disk-full': 0, unavailable: 0 };
+  readonly #shed: Record<ShedReason, number> = {
+    overloaded: 0,
+    'rate-limited': 0,
+    'disk-full': 0,
+    unavailable: 0,
+  };
+  readonly #dropped: Record<ShedReason, number> = { ...this.#shed };
   #duplicateCount = 0;
   #inFlight = 0;
   /** Fingerprint of the record made last; NO_PRINT: not looked after. */
@@ -93,8 +105,10 @@ export class Admission {
     const { config } = options;
     this.#options = options;
     this.#clock = options.clock ?? Date.now;
+    this.#steady = options.steadyClock ?? (() => performance.now());
     this.#topics = new TopicRules(new TopicTemplates(config.templates), config);
     this.#memory = new AdmissionMemory(options);
+    this.#rates = new RateLimits(config.rate, config.maxDevices);
   }
 
   /** Loads the last snapshot and reads back from the log what came after it: repetitions are known across restarts. */
@@ -147,6 +161,7 @@ export class Admission {
       duplicates: this.#duplicateCount,
       rejected: { ...this.#rejected },
       shed: { ...this.#shed },
+      dropped: { ...this.#dropped },
       inFlight: this.#inFlight,
       devices: this.devices.size,
       devicesForgotten: this.devices.forgotten + this.#memory.duplicates.forgotten,
@@ -207,12 +222,20 @@ export class Admission {
       known.waiting.push(() => this.#enter(record, print, unacknowledged, done));
     } else {
       // Only what would take room is refused for the want of it: a repetition is answered, so that it ends.
-      const reason = this.#options.pressure?.refusal(unacknowledged) ?? null;
-      if (reason !== null)
-        this.#finish(SOURCE_NAMES[record.source]!, done, unacknowledged ? drop(reason) : shed(reason));
+      const refusal = this.#noRoom(device, unacknowledged);
+      if (refusal !== null) this.#finish(SOURCE_NAMES[record.source]!, done, refusal);
       else
         this.#append(record, done, guarded ? this.#memory.duplicates.begin(device, sequence, print) : null);
     }
+  }
+
+  #noRoom(device: string, unacknowledged: boolean): Outcome | null {
+    const reason = this.#options.pressure?.refusal(unacknowledged) ?? null;
+    const waitMs = reason === null ? this.#rates.admit(device, this.#steady()) : 0;
+    if (reason === null && waitMs === 0) return null;
+    const outcome: Shed =
+      reason === null ? { kind: 'shed', reason: 'rate-limited', retryAfterMs: waitMs } : shed(reason);
+    return unacknowledged ? { ...outcome, dropped: true } : outcome;
   }
 
   #append(record: RecordInput, done: Done, pending: Pending | null): void {
@@ -240,7 +263,10 @@ export class Admission {
     else {
       this.#refused[source] += 1;
       if (outcome.kind === 'reject') this.#rejected[outcome.reason] += 1;
-      else this.#shed[outcome.reason] += 1;
+      else {
+        this.#shed[outcome.reason] += 1;
+        if (outcome.dropped) this.#dropped[outcome.reason] += 1;
+      }
     }
     try {
       done(outcome);

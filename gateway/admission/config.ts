@@ -2,6 +2,7 @@
 // full the gateway may be.
 import { z } from 'zod';
 import { templatesSchema } from '../codecs/config.ts';
+import { rateConfigSchema } from './rate.ts';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -62,6 +63,9 @@ export const ingestConfigSchema = z.strictObject({
     .max(1_000_000)
     .default(20_000)
     .describe('Devices remembered; the least recently heard is forgotten (and counted) when one more comes.'),
+  rate: rateConfigSchema
+    .prefault({})
+    .describe('How fast records may come. Beyond it: `rate-limited`, with when to try again.'),
   duplicates: duplicatesSchema.prefault({}),
   snapshotIntervalMs: z
     .number()

@@ -19,18 +19,29 @@ export interface Submission {
   /** The device's time, unix ms, where the protocol carries it; null: look for it in the payload. */
   readonly eventMs: number | null;
   readonly headers?: readonly (readonly [name: string, value: Uint8Array])[];
+  /** Names this message among its device's (Idempotency-Key, MQTT 5 user property `message-id`): see docs/protocols.md. */
+  readonly messageId?: string;
   /** Its sender does not learn what became of it (MQTT QoS 0): the first to be given up when the gateway is full. */
   readonly unacknowledged?: boolean;
   /** The payload as JSON where the adapter has parsed it already; absent: not parsed yet. */
   readonly json?: unknown;
 }
 
-export type RejectReason = 'malformed' | 'bad-topic' | 'too-large' | 'not-allowed';
-/** `unavailable`: the gateway is stopping, or its log can no longer be written. */
-export type ShedReason = 'overloaded' | 'disk-full' | 'unavailable';
+/** `invalid`: the payload does not fit the schema its topic has. */
+export type RejectReason = 'malformed' | 'bad-topic' | 'too-large' | 'not-allowed' | 'invalid';
+/**
+ * `rate-limited`: its device, or all together, send more than `ingest.rate` allows. `unavailable`: the gateway is
+ * stopping, or its log can no longer be written.
+ */
+export type ShedReason = 'overloaded' | 'rate-limited' | 'disk-full' | 'unavailable';
 
 export type Outcome =
-  | { readonly kind: 'stored'; readonly offset: Offset }
+  | {
+      readonly kind: 'stored';
+      readonly offset: Offset;
+      /** Kept under `$tidemark/quarantine/…` instead of its topic: not to be passed on to subscribers. */
+      readonly quarantined?: true;
+    }
   | { readonly kind: 'duplicate' }
   | { readonly kind: 'reject'; readonly reason: RejectReason; readonly detail: string }
   | {
@@ -57,6 +68,8 @@ export interface AdmissionFigures {
   readonly duplicates: number;
   readonly rejected: Readonly<Record<RejectReason, number>>;
   readonly shed: Readonly<Record<ShedReason, number>>;
+  /** Of `shed`: given up because nobody waits for an answer (MQTT QoS 0), and so lost. */
+  readonly dropped: Readonly<Record<ShedReason, number>>;
   readonly inFlight: number;
   readonly devices: number;
   /** Devices dropped from the table or the duplicate guard because their number is bounded. */

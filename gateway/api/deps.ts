@@ -5,6 +5,7 @@ import type { DeviceSeen } from '../admission/devices.ts';
 import type { PressureFigures } from '../admission/pressure.ts';
 import type { AdmissionFigures } from '../admission/types.ts';
 import type { CallerGuard } from '../ingest/caller.ts';
+import type { ConnectionCapsFigures } from '../ingest/connection-caps.ts';
 import type { MqttFigures } from '../ingest/mqtt/listener.ts';
 import type { WebSocketFigures } from '../ingest/websocket/attach.ts';
 import type { LogFigures, SearchableLogReader } from '../log/types.ts';
@@ -19,6 +20,8 @@ export interface IngestFigures {
   /** Null where the adapter is switched off, or does not listen yet. */
   readonly mqtt: MqttFigures | null;
   readonly websocket: WebSocketFigures | null;
+  /** Of all listeners together. */
+  readonly connections: ConnectionCapsFigures;
 }
 
 export interface GatewayIdentity {

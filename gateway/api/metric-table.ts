@@ -139,6 +139,28 @@ const INGEST: readonly Metric[] = [
     'protocol',
   ),
   counter(
+    'connections_over_limit_total',
+    'Connections refused since start for the `connections` limits, by which one.',
+    ({ ingest }) => ({ ...ingest.connections.refused }),
+    'limit',
+  ),
+  gauge(
+    'connection_addresses',
+    'Remote addresses with open connections.',
+    ({ ingest }) => ingest.connections.addresses,
+  ),
+  gauge(
+    'connections',
+    'Open connections of all listeners together.',
+    ({ ingest }) => ingest.connections.open,
+  ),
+  counter(
+    'ingest_dropped_total',
+    'Records given up because their sender waits for no answer (MQTT QoS 0), by reason.',
+    ({ ingest }) => ({ ...ingest.admission.dropped }),
+    'reason',
+  ),
+  counter(
     'ingest_accepted_total',
     'Records accepted since start.',
     ({ status }) => pick(status.ingest, 'accepted'),

@@ -9,15 +9,18 @@ const STATUS: Readonly<Record<RefusalCode, number>> = {
   malformed: 400,
   'bad-topic': 400,
   'not-allowed': 403,
+  invalid: 400,
   'too-large': 413,
   'unsupported-type': 415,
   overloaded: 429,
+  'rate-limited': 429,
   'disk-full': 503,
   unavailable: 503,
 };
 
 const SHED_DETAIL: Readonly<Record<ShedReason, string>> = {
   overloaded: 'more records wait for the disk than the gateway holds',
+  'rate-limited': 'records come faster than the gateway is set to take them',
   'disk-full': 'the disk is full',
   unavailable: 'the gateway is stopping',
 };

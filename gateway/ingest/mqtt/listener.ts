@@ -6,6 +6,7 @@ import { isLoopback } from '../../access/anonymous.ts';
 import type { Admission } from '../../admission/admission.ts';
 import { deviceProblem } from '../../admission/topics.ts';
 import type { IngestLogger } from '../../admission/types.ts';
+import { type ConnectionCaps, capConnections } from '../connection-caps.ts';
 import { RefusalLog } from '../refusal-log.ts';
 import type { MqttConfig } from './config.ts';
 import { FrameGuard } from './frame-guard.ts';
@@ -18,6 +19,8 @@ export interface MqttOptions {
   readonly config: MqttConfig;
   readonly admission: Admission;
   readonly logger: IngestLogger;
+  /** Counts connections together with the other listeners. */
+  readonly caps?: ConnectionCaps;
 }
 
 export interface MqttFigures {
@@ -92,8 +95,9 @@ class MqttListener implements MqttServer {
     });
     this.#server = createServer(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, highWaterMark: socketBufferBytes },
-      (socket) => this.#onSocket(socket),
+      (socket) => !socket.destroyed && this.#onSocket(socket),
     );
+    if (options.caps) capConnections(this.#server, options.caps);
     this.#server.maxConnections = maxConnections;
     this.#server.on('drop', () => {
       this.#counts.connectionsRefused += 1;

@@ -78,6 +78,7 @@ function memberProblem(message: {
 
 const SHED_DETAIL: Readonly<Record<ShedReason, string>> = {
   overloaded: 'more records wait for the disk than the gateway holds',
+  'rate-limited': 'records come faster than the gateway is set to take them',
   'disk-full': 'the disk is full',
   unavailable: 'the gateway is stopping',
 };

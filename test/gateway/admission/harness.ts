@@ -82,6 +82,7 @@ export interface HarnessOptions {
   readonly ingest?: Partial<Record<keyof IngestConfig, unknown>>;
   readonly log?: Partial<LogConfig>;
   readonly clock?: () => number;
+  readonly steadyClock?: () => number;
   /** Made from the log once it is open. */
   readonly pressure?: (log: Log) => Pressure;
 }
@@ -107,7 +108,7 @@ export class Harness {
   }
 
   async start(): Promise<void> {
-    const { ingest, log, clock, pressure } = this.#options;
+    const { ingest, log, clock, steadyClock, pressure } = this.#options;
     const { dataDir } = this;
     this.config = ingestConfigSchema.parse({ ...ingest });
     this.log = await openLog({
@@ -123,6 +124,7 @@ export class Harness {
       dataDir,
       logger: this.lines,
       ...(clock ? { clock } : {}),
+      ...(steadyClock ? { steadyClock } : {}),
       ...(pressure ? { pressure: pressure(this.log) } : {}),
     });
   }

@@ -9,8 +9,9 @@ const ingest: IngestFigures = {
     accepted: { mqtt: 7001, http: 7002, websocket: 7003 },
     refused: { mqtt: 7004, http: 7005, websocket: 7006 },
     duplicates: 7007,
-    rejected: { malformed: 7008, 'bad-topic': 7009, 'too-large': 7010, 'not-allowed': 7011 },
-    shed: { overloaded: 7012, 'disk-full': 7013, unavailable: 7014 },
+    rejected: { malformed: 7008, 'bad-topic': 7009, 'too-large': 7010, 'not-allowed': 7011, invalid: 7019 },
+    shed: { overloaded: 7012, 'rate-limited': 7020, 'disk-full': 7013, unavailable: 7014 },
+    dropped: { overloaded: 7021, 'rate-limited': 7022, 'disk-full': 7023, unavailable: 7024 },
     inFlight: 7015,
     // Shown from the table of devices itself, which the status names too.
     devices: 0,
@@ -32,6 +33,7 @@ const ingest: IngestFigures = {
     sessions: 7111,
   },
   websocket: { connections: 7201, connectionsRefused: 7202 },
+  connections: { open: 7301, addresses: 7302, refused: { total: 7303, address: 7304 } },
 };
 
 let gateway: TestGateway;

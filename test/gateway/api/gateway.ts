@@ -118,15 +118,17 @@ function quietIngest(accepted: number): IngestFigures {
     accepted: { mqtt: accepted, http: 0, websocket: 0 },
     refused: { mqtt: 0, http: 0, websocket: 0 },
     duplicates: 0,
-    rejected: { malformed: 0, 'bad-topic': 0, 'too-large': 0, 'not-allowed': 0 },
-    shed: { overloaded: 0, 'disk-full': 0, unavailable: 0 },
+    rejected: { malformed: 0, 'bad-topic': 0, 'too-large': 0, 'not-allowed': 0, invalid: 0 },
+    shed: { overloaded: 0, 'rate-limited': 0, 'disk-full': 0, unavailable: 0 },
+    dropped: { overloaded: 0, 'rate-limited': 0, 'disk-full': 0, unavailable: 0 },
     inFlight: 0,
     devices: 0,
     devicesForgotten: 0,
     snapshots: 0,
     snapshotFailures: 0,
   };
-  return { admission, mqtt: null, websocket: null };
+  const connections = { open: 0, addresses: 0, refused: { total: 0, address: 0 } };
+  return { admission, mqtt: null, websocket: null, connections };
 }
 
 function startSealer(log: Log, dataDir: string): StageHost<SealerConfig> {
