@@ -1,7 +1,9 @@
-// What a device says about its own record inside a JSON payload: its time and its counter. Guesses nothing: a
-// value of another form counts as not given.
-import { asBuffer, parseJsonPayload } from '../codecs/fields.ts';
-import { mayContain, resolvePointer } from '../codecs/pointer.ts';
+// What a device says about its own record inside a JSON or CBOR payload, or in line protocol: its time and its counter.
+// Guesses nothing: a value of another form counts as not given.
+import { isCbor, isLineProtocol } from '../codecs/content-type.ts';
+import { asBuffer, structuredPayload } from '../codecs/fields.ts';
+import { lineTimeMs } from '../codecs/line-fields.ts';
+import { mayContain, type Pointer, resolvePointer } from '../codecs/pointer.ts';
 import type { TopicMatch } from '../codecs/template.ts';
 import type { Submission } from './types.ts';
 
@@ -42,14 +44,33 @@ export class GivenReader {
     const time = this.eventMs === null ? match.time : null;
     const counter = this.sequence === null ? match.sequence : null;
     const first = submission.payload[0];
-    if ((time === null && counter === null) || first === undefined || !MAY_BEGIN_JSON.has(first)) return;
+    if ((time === null && counter === null) || first === undefined) return;
+    if (!MAY_BEGIN_JSON.has(first)) {
+      this.#readOther(submission, time, counter, first);
+      return;
+    }
     const text = asBuffer(submission.payload).toString('latin1');
     const wantsTime = time !== null && mayContain(text, time);
     const wantsCounter = counter !== null && mayContain(text, counter);
     if (!wantsTime && !wantsCounter) return;
     const json =
-      'json' in submission ? submission.json : parseJsonPayload(submission.payload, submission.contentType);
+      'json' in submission ? submission.json : structuredPayload(submission.payload, submission.contentType);
     if (wantsTime) this.eventMs = eventMsOf(resolvePointer(json, time));
     if (wantsCounter) this.sequence = sequenceOf(resolvePointer(json, counter));
+  }
+  /** `first`: the payload's first byte. No CBOR map or array begins below 0x80. */
+  #readOther(
+    { payload, contentType, ...rest }: Submission,
+    time: Pointer | null,
+    counter: Pointer | null,
+    first: number,
+  ): void {
+    if (first >= 0x80 && isCbor(contentType)) {
+      const value = 'json' in rest ? rest.json : structuredPayload(payload, contentType);
+      if (time !== null) this.eventMs = eventMsOf(resolvePointer(value, time));
+      if (counter !== null) this.sequence = sequenceOf(resolvePointer(value, counter));
+    } else if (time !== null && isLineProtocol(contentType)) {
+      this.eventMs = lineTimeMs(payload, contentType);
+    }
   }
 }

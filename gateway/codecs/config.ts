@@ -32,6 +32,11 @@ const template = z.strictObject({
   sequence: pointer
     .default('/seq')
     .describe('Where the device counter stands in a JSON payload; null: nowhere.'),
+  value: pointer
+    .default(null)
+    .describe(
+      'Where the measured values stand in a JSON payload: a number, or what holds them; null: anywhere.',
+    ),
 });
 
 /** Each entry is a topic template, or an object when its pointers differ from `/ts` and `/seq`. */

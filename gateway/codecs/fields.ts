@@ -1,6 +1,10 @@
 // The numeric fields of a record, for windows and models. Never throws: a payload that is not understood has none.
-import type { Pointer } from './pointer.ts';
-import type { TopicTemplates } from './template.ts';
+
+import { decodeCbor } from './cbor.ts';
+import { isCbor, isLineProtocol } from './content-type.ts';
+import { lineFields } from './line-fields.ts';
+import { type Pointer, resolvePointer } from './pointer.ts';
+import type { TopicMatch, TopicTemplates } from './template.ts';
 
 /** [field name, value]; values are finite. */
 export type NumericField = readonly [field: string, value: number];
@@ -61,6 +65,16 @@ export function parseJsonPayload(payload: Uint8Array, contentType: string): unkn
   }
 }
 
+/** The value of a payload that is CBOR by its content type, or else can be JSON; undefined for anything else. */
+export function structuredPayload(payload: Uint8Array, contentType: string): unknown {
+  if (!isCbor(contentType)) return parseJsonPayload(payload, contentType);
+  try {
+    return decodeCbor(asBuffer(payload));
+  } catch {
+    return undefined;
+  }
+}
+
 const same = (path: readonly string[], pointer: Pointer | null) =>
   pointer !== null &&
   pointer.tokens.length === path.length &&
@@ -68,13 +82,18 @@ const same = (path: readonly string[], pointer: Pointer | null) =>
 
 class Collector {
   readonly fields: NumericField[] = [];
-  readonly #path: string[] = [];
+  readonly #path: string[];
+  /** Leading parts of the path that no field is named by. */
+  readonly #unnamed: number;
   readonly #metric: string | null;
   readonly #skip: readonly (Pointer | null)[];
 
-  constructor(metric: string | null, skip: readonly (Pointer | null)[]) {
+  constructor({ metric, time, sequence, value }: TopicMatch) {
     this.#metric = metric;
-    this.#skip = skip;
+    this.#skip = [time, sequence];
+    this.#path = value === null ? [] : [...value.tokens];
+    // Without a metric the last part of the pointer is all that can name the value.
+    this.#unnamed = metric === null ? Math.max(0, this.#path.length - 1) : this.#path.length;
   }
 
   visit(value: unknown): void {
@@ -85,6 +104,7 @@ class Collector {
       return;
     }
     if (typeof value !== 'object' || value === null || this.#path.length >= FIELD_DEPTH_MAX) return;
+    if (ArrayBuffer.isView(value)) return;
     for (const key in value) {
       if (this.fields.length >= FIELDS_MAX) return;
       this.#path.push(key);
@@ -95,7 +115,7 @@ class Collector {
 
   /** Metric and path, joined by dots, without a last `value`; `value` when nothing else names the number. */
   #name(): string {
-    const path = this.#path;
+    const path = this.#path.slice(this.#unnamed);
     const own = path.at(-1) === 'value' ? path.slice(0, -1) : path;
     const parts = this.#metric === null ? own : [this.#metric, ...own];
     return parts.length === 0 ? 'value' : parts.join('.');
@@ -105,10 +125,11 @@ class Collector {
 /** The record's numbers in payload order, each named as docs/protocols.md says. */
 export function numericFields(record: FieldRecord, templates: TopicTemplates): NumericField[] {
   if (record.payload.length > FIELD_PAYLOAD_BYTES_MAX) return [];
-  const value = parseJsonPayload(record.payload, record.contentType);
+  const match = templates.match(record.topic);
+  if (isLineProtocol(record.contentType)) return lineFields(record, match.metric, FIELDS_MAX);
+  const value = structuredPayload(record.payload, record.contentType);
   if (value === undefined) return [];
-  const { metric, time, sequence } = templates.match(record.topic);
-  const collector = new Collector(metric, [time, sequence]);
-  collector.visit(value);
+  const collector = new Collector(match);
+  collector.visit(match.value === null ? value : resolvePointer(value, match.value));
   return collector.fields;
 }

@@ -1,8 +1,9 @@
-// Finds where a top-level member's value stands in a JSON text, so that it can be stored byte for byte. Refuses to
-// validate: the caller has parsed the same bytes already.
+// Finds where a top-level member's value, or an array's elements, stand in a JSON text, so that they can be stored byte
+// for byte. Refuses to validate: the caller has parsed the same bytes already.
 //
 //   object = ws "{" [ member *( "," member ) ] ws "}"       RFC 8259 §4
 //   member = ws string ws ":" ws value
+//   array  = ws "[" [ value *( "," value ) ] ws "]"         RFC 8259 §5
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -85,4 +86,22 @@ export function memberFinder(nameText: string): (text: Buffer) => Buffer | null 
     }
     return found;
   };
+}
+
+/** The exact bytes (views) of the elements of `text`, which must be a valid JSON text; null when it is no array. */
+export function arrayElements(text: Buffer): Buffer[] | null {
+  let at = skipSpace(text, 0);
+  if (text[at] !== OPEN_BRACKET) return null;
+  const elements: Buffer[] = [];
+  for (
+    at = skipSpace(text, at + 1);
+    at < text.length && text[at] !== CLOSE_BRACKET;
+    at = skipSpace(text, at + 1)
+  ) {
+    const end = skipValue(text, at);
+    elements.push(text.subarray(at, end));
+    at = skipSpace(text, end);
+    if (text[at] !== COMMA) break;
+  }
+  return elements;
 }

@@ -10,6 +10,8 @@ export interface TopicMatch {
   readonly time: Pointer | null;
   /** Where the device counter stands in a JSON payload; null: nowhere. */
   readonly sequence: Pointer | null;
+  /** Where the measured values stand in a JSON payload; null: anywhere. */
+  readonly value: Pointer | null;
 }
 
 interface Level {
@@ -21,6 +23,7 @@ interface Compiled {
   readonly levels: readonly Level[];
   readonly time: Pointer | null;
   readonly sequence: Pointer | null;
+  readonly value: Pointer | null;
 }
 
 const CACHED_TOPICS_MAX = 16_384;
@@ -32,7 +35,12 @@ function compile(entry: TemplatesConfig[number]): Compiled {
     const named = /^\{(.+)\}$/.exec(level);
     return { name: named ? named[1]! : null, literal: level };
   });
-  return { levels, time: pointerOf(entry.time), sequence: pointerOf(entry.sequence) };
+  return {
+    levels,
+    time: pointerOf(entry.time),
+    sequence: pointerOf(entry.sequence),
+    value: pointerOf(entry.value),
+  };
 }
 
 /** The names' levels when every level fits; a {name} takes one level that is not empty. */
@@ -54,7 +62,13 @@ export class TopicTemplates {
 
   constructor(config: TemplatesConfig) {
     this.#templates = config.map(compile);
-    this.#none = { device: null, metric: null, time: parsePointer('/ts'), sequence: parsePointer('/seq') };
+    this.#none = {
+      device: null,
+      metric: null,
+      time: parsePointer('/ts'),
+      sequence: parsePointer('/seq'),
+      value: null,
+    };
   }
 
   /** Same topic, same answer (and, mostly, the same object). Topics of the gateway's own (`$…`) fit no template. */
@@ -74,8 +88,9 @@ export class TopicTemplates {
     for (const template of this.#templates) {
       const names = fitLevels(template, levels);
       if (names) {
-        const { time, sequence } = template;
-        return { device: names.get('device') ?? null, metric: names.get('metric') ?? null, time, sequence };
+        const { time, sequence, value } = template;
+        const device = names.get('device') ?? null;
+        return { device, metric: names.get('metric') ?? null, time, sequence, value };
       }
     }
     return this.#none;

@@ -236,3 +236,32 @@ test('devices are listed with their topics, newest record and count, also after 
     ['pump-1', 2],
   ]);
 });
+
+describe('what other payloads than JSON say', () => {
+  const stored = async () => (await harness.records()).map(({ eventMs, sequence }) => [eventMs, sequence]);
+
+  test('CBOR by its content type: time and counter by the same pointers', async () => {
+    const payload = Buffer.from('a2627473c11a514b67b063736571182a', 'hex'); // {"ts": 1(1363896240), "seq": 42}
+    await harness.submit({ payload, contentType: 'application/cbor' });
+    await harness.submit({
+      payload: Buffer.from('a1637365710a', 'hex'),
+      contentType: 'application/senml+cbor',
+    });
+    expect(await stored()).toEqual([
+      [1_363_896_240_000, 42],
+      [expect.any(Number), 10],
+    ]);
+    expect((await harness.submit({ payload, contentType: 'application/cbor' })).kind).toBe('duplicate');
+  });
+
+  test('line protocol: the timestamp in the precision the content type names', async () => {
+    const contentType = 'text/vnd.influx.line-protocol';
+    const payload = Buffer.from('m v=1 1763600000123456789');
+    await harness.submit({ payload, contentType });
+    await harness.submit({ payload: Buffer.from('m v=1 17'), contentType: `${contentType}; precision=s` });
+    await harness.submit({ payload: Buffer.from('m v=1 17'), contentType: `${contentType}; precision=x` });
+    const [first, second, third] = await stored();
+    expect([first![0], second![0]]).toEqual([1_763_600_000_123, 17_000]);
+    expect(third![0]).toBe(1_763_600_000_000); // the gateway’s own clock
+  });
+});

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { memberFinder } from '../../../gateway/codecs/json-scan.ts';
+import { arrayElements, memberFinder } from '../../../gateway/codecs/json-scan.ts';
 
 const find = memberFinder('payload');
 const spanIn = (text: string) => find(Buffer.from(text))?.toString() ?? null;
@@ -67,4 +67,20 @@ test('any bytes: no exception, no endless loop, and nothing but a view of them',
 test('deep nesting costs no stack', () => {
   const deep = '['.repeat(200_000) + ']'.repeat(200_000);
   expect(spanIn(`{"x":${deep},"payload":${deep}}`)?.length).toBe(400_000);
+});
+
+test('the elements of an array keep their own bytes', () => {
+  fc.assert(
+    fc.property(fc.array(fc.jsonValue({ maxDepth: 3 })), fc.constantFrom(0, 2), (values, indent) => {
+      const elements = arrayElements(Buffer.from(JSON.stringify(values, null, indent)))!;
+      expect(elements.map((bytes) => JSON.parse(bytes.toString()) as unknown)).toEqual(
+        values.map((value) => JSON.parse(JSON.stringify(value)) as unknown),
+      );
+    }),
+    { numRuns: 300 },
+  );
+  const spaced = ' [ 1.0 ,"a]\\",[" , {"b" : [ ]} ] ';
+  expect(arrayElements(Buffer.from(spaced))?.map(String)).toEqual(['1.0', '"a]\\",["', '{"b" : [ ]}']);
+  expect(arrayElements(Buffer.from('[ ]'))).toEqual([]);
+  expect(arrayElements(Buffer.from('{"a":[1]}'))).toBeNull();
 });
