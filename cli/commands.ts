@@ -235,6 +235,43 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./commands/keygen.ts'),
   },
   {
+    name: 'authority',
+    summary: 'run a cosigner for gateways',
+    usage: '[--config FILE]',
+    about:
+      'Answers C2SP tlog-witness add-checkpoint for the gateways its configuration names, cosigns at most one history of each, and keeps evidence of any second one. Runs until SIGTERM or SIGINT.',
+    options: {
+      config: {
+        type: 'string',
+        short: 'c',
+        value: 'FILE',
+        about: 'its configuration (default: ./authority.yaml)',
+      },
+    },
+    positionals: { min: 0, max: 0 },
+    examples: [
+      ['tidemark authority --config /etc/tidemark/authority.yaml', 'docs/operations.md shows the file'],
+    ],
+    load: () => import('./commands/authority.ts'),
+  },
+  {
+    name: 'authority key',
+    summary: 'print the verifier key of an authority, making it where there is none',
+    usage: '[--config FILE]',
+    options: {
+      config: {
+        type: 'string',
+        short: 'c',
+        value: 'FILE',
+        about: 'its configuration (default: ./authority.yaml)',
+      },
+      json: SHARED.json,
+    },
+    positionals: { min: 0, max: 0 },
+    examples: [['tidemark authority key', 'what a policy’s witness line names']],
+    load: () => import('./commands/authority-key.ts'),
+  },
+  {
     name: 'version',
     summary: 'print the version',
     usage: '[--json]',

@@ -11,7 +11,20 @@ const table: Record<string, { imports: string[]; packages?: string[]; node?: fal
   'ledger/format': { imports: [], packages: ['@noble/hashes', '@noble/ed25519'], node: false },
   'ledger/verify': { imports: ['ledger/format'], packages: [], node: false },
   'ledger/seal': {
-    imports: ['ledger/format', 'ledger/tiles', 'gateway/log', 'gateway/state', 'gateway/stage'],
+    imports: [
+      'ledger/format',
+      'ledger/keys',
+      'ledger/tiles',
+      'ledger/cosign',
+      'gateway/log',
+      'gateway/state',
+      'gateway/stage',
+    ],
+  },
+  'ledger/keys': { imports: ['ledger/format'] },
+  'ledger/cosign': { imports: ['ledger/format', 'ledger/keys', 'ledger/tiles'] },
+  'ledger/authority': {
+    imports: ['ledger/format', 'ledger/keys', 'ledger/tiles', 'ledger/verify', 'ledger/seal'],
   },
   'ledger/tiles': { imports: ['ledger/format'] },
   'ledger/fsck': { imports: ['ledger/format', 'ledger/verify'] },

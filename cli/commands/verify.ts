@@ -1,13 +1,16 @@
 // `tidemark verify`: a proof file checked offline, step by step.
+import { isEvidence } from '../../ledger/verify/evidence.ts';
 import { type VerifyReport, verifyProof } from '../../ledger/verify/index.ts';
 import type { Invocation } from '../command.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { verifyEvidence } from '../evidence.ts';
 import { readText, type Trust, trustOf } from '../trust.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const file = invocation.positionals[0]!;
   const text = readText(file, 'proof file');
   const trust = trustOf(invocation);
+  if (isEvidence(text)) return verifyEvidence(text, trust, invocation.flag('json'));
   const report = verifyProof(text, trust ?? {});
   if (invocation.flag('json'))
     process.stdout.write(`${JSON.stringify({ ...report, trusted: trust?.from ?? null })}\n`);

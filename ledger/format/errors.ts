@@ -13,6 +13,9 @@ export type FormatErrorCode =
   | 'KEY_INVALID'
   | 'CHECKPOINT_INVALID'
   | 'COSIGNATURE_INVALID'
+  | 'SUBMISSION_INVALID' // not the body of an add-checkpoint request
+  | 'EVIDENCE_INVALID' // not the form of an evidence file
+  | 'STATEMENT_INVALID' // not the form of a policy or key statement
   | 'TILE_PATH_INVALID'
   | 'TILE_INVALID' // wrong length, or its hashes do not lead to the tree head
   | 'TILE_MISSING'

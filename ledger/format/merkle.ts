@@ -191,7 +191,23 @@ export function verifyConsistency(
 ): boolean {
   if (!isSize(oldSize) || !isSize(newSize) || oldSize === 0 || oldSize > newSize) return false;
   if (oldSize === newSize) return proof.length === 0 && equalBytes(oldRoot, newRoot);
-  if (proof.length === 0 || !areHashes(proof) || !areHashes([oldRoot, newRoot])) return false;
+  const found = rootsFromConsistency(oldSize, newSize, oldRoot, proof, hash);
+  return found !== null && equalBytes(found.oldRoot, oldRoot) && equalBytes(found.newRoot, newRoot);
+}
+
+/**
+ * The roots of both trees that a consistency proof between two different sizes leads to, or null when no proof between
+ * them has this length. Where the old size is a power of two the proof begins with `oldRoot` itself: it says nothing of it.
+ */
+export function rootsFromConsistency(
+  oldSize: number,
+  newSize: number,
+  oldRoot: Uint8Array,
+  proof: readonly Uint8Array[],
+  hash: Sha256 = sha256,
+): { readonly oldRoot: Uint8Array; readonly newRoot: Uint8Array } | null {
+  if (!isSize(oldSize) || !isSize(newSize) || oldSize === 0 || oldSize >= newSize) return null;
+  if (proof.length === 0 || !areHashes(proof) || !areHashes([oldRoot])) return null;
   let at = oldSize - 1;
   let last = newSize - 1;
   while (isOdd(at)) {
@@ -203,7 +219,7 @@ export function verifyConsistency(
   let oldFound = seed;
   let newFound = seed;
   for (const sibling of rest) {
-    if (last === 0) return false;
+    if (last === 0) return null;
     if (isOdd(at) || at === last) {
       oldFound = nodeHash(sibling, oldFound, hash);
       newFound = nodeHash(sibling, newFound, hash);
@@ -217,7 +233,7 @@ export function verifyConsistency(
     at = half(at);
     last = half(last);
   }
-  return last === 0 && equalBytes(oldFound, oldRoot) && equalBytes(newFound, newRoot);
+  return last === 0 ? { oldRoot: oldFound, newRoot: newFound } : null;
 }
 
 export interface MerkleRangeOptions {

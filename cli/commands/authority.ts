@@ -1,0 +1,36 @@
+// `tidemark authority`: a cosigner for other people's gateways, until it is told to stop.
+import pino from 'pino';
+import { startAuthority } from '../../ledger/authority/server.ts';
+import { KeyError } from '../../ledger/keys/file.ts';
+import type { Invocation } from '../command.ts';
+import { loadAuthorityConfig } from '../config/authority.ts';
+import { CommandError, EXIT, type ExitCode } from '../errors.ts';
+
+export async function run(invocation: Invocation): Promise<ExitCode> {
+  const config = loadAuthorityConfig(invocation.text('config') ?? 'authority.yaml');
+  const logger = pino(
+    { level: 'info', base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 2, sync: true }),
+  );
+  const authority = await startAuthority(config, logger).catch((error: unknown) => {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (error instanceof KeyError) throw new CommandError(EXIT.unable, error.message, { hint: error.hint });
+    if (code === 'EADDRINUSE' || code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOENT')
+      throw new CommandError(EXIT.unable, `the authority can't start: ${message}`, {
+        hint: 'see host, port and tls in its configuration',
+      });
+    throw error;
+  });
+  const { verifierKey, url } = authority;
+  logger.info(
+    { name: config.name, verifierKey, url, gateways: config.gateways.length },
+    'the authority is ready',
+  );
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+  logger.info({ signal }, 'stopping');
+  await authority.close();
+  return EXIT.ok;
+}
