@@ -37,10 +37,35 @@ export const COMMANDS: readonly CommandSpec[] = [
   },
   {
     name: 'prove',
-    summary: 'write a proof file for one record',
-    usage: '--offset N [--url URL | --data-dir DIR] [--out FILE]',
+    summary: 'write a proof file for one record, or for consecutive ones',
+    usage: '--offset N[-M] | --topic T --device D --at TIME [--url URL | --data-dir DIR] [--out FILE]',
+    about:
+      'A range goes into one file that shares its paths and accounts for every offset. By topic or device, the first record at or after the time is meant.',
     options: {
-      offset: { type: 'string', short: 'o', value: 'N', about: 'offset of the record' },
+      offset: {
+        type: 'string',
+        short: 'o',
+        value: 'N[-M]',
+        about: 'offset of the record, or first and last of consecutive ones',
+      },
+      topic: { type: 'string', value: 'TOPIC', about: 'topic of the record, exactly' },
+      device: { type: 'string', value: 'DEVICE', about: 'device of the record' },
+      at: {
+        type: 'string',
+        value: 'TIME',
+        about: 'event time, as 2026-11-21T12:00:00Z or unix ms (default: the oldest held)',
+      },
+      format: {
+        type: 'string',
+        value: 'FORMAT',
+        about:
+          'tidemark (default), tlog-proof (C2SP), or cose (RFC 9942 receipt of the block, signed with gateway.key)',
+      },
+      copy: {
+        type: 'string',
+        value: 'FILE',
+        about: 'exported records (NDJSON) that the log may no longer hold',
+      },
       url: {
         type: 'string',
         value: 'URL',
@@ -54,6 +79,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       ['tidemark prove --offset 17 > p.json', 'from ./tidemark-data, also while the gateway runs'],
       ['tidemark prove --offset 17 --url http://127.0.0.1:8080 --out p.json', 'from a running gateway'],
+      ['tidemark prove --offset 100-200 --out range.json', 'a hundred and one records in one file'],
+      ['tidemark prove --device pump-1 --at 2026-11-21T12:00:00Z', 'the first record of pump-1 from noon on'],
     ],
     load: () => import('./commands/prove.ts'),
   },

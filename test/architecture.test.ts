@@ -8,7 +8,7 @@ const root = resolve(import.meta.dirname, '..');
 
 /** Longest matching prefix wins. `own` packages: undefined = any, otherwise exactly these. */
 const table: Record<string, { imports: string[]; packages?: string[]; node?: false }> = {
-  'ledger/format': { imports: [], packages: ['@noble/hashes', '@noble/ed25519'], node: false },
+  'ledger/format': { imports: [], packages: ['@noble/ed25519'], node: false },
   'ledger/verify': { imports: ['ledger/format'], packages: [], node: false },
   'ledger/seal': {
     imports: [

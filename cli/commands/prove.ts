@@ -1,114 +1,121 @@
-// `tidemark prove`: writes the proof file of one record, from a data directory or a running gateway.
-import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+// `tidemark prove`: writes the proof file of one record or of consecutive ones, from a data directory or a running gateway.
+import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { coldFs } from '../../gateway/cold/cold-fs.ts';
-import { realFs } from '../../gateway/log/fs.ts';
-import { openReader } from '../../gateway/log/reader.ts';
-import { leafSource } from '../../gateway/log/retention/leaf-files.ts';
-import { LogError, type LogReader } from '../../gateway/log/types.ts';
-import { offset } from '../../ledger/format/brand.ts';
-import { formatProofFile } from '../../ledger/format/proof.ts';
-import { type ProveResult, Prover } from '../../ledger/tiles/prove.ts';
-import { directoryTiles } from '../../ledger/tiles/source.ts';
+import { parseBlock } from '../../ledger/format/block.ts';
+import { parseCheckpoint } from '../../ledger/format/checkpoint.ts';
+import { formatReceipt } from '../../ledger/format/cose.ts';
+import { openNote, parseNote, verifierKey } from '../../ledger/format/note.ts';
+import { formatProofFile, type Proof, parseProofFile } from '../../ledger/format/proof.ts';
+import { formatRangeFile } from '../../ledger/format/proof-range.ts';
+import { formatTlogProof } from '../../ledger/format/tlog-proof.ts';
+import { loadGatewayKey } from '../../ledger/seal/key.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
-import type { GatewayConfig } from '../config/schema.ts';
 import { withDataDir } from '../data-dir.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { fetchFrom, type Problem } from '../http.ts';
+import { type Proven, proveFromDirectory, SEAL_POLL_MS, SEAL_WAIT_MS } from '../prove-local.ts';
+import { type Wanted, wantedOf } from '../wanted.ts';
 
-/** A record is sealed within about a second of its ack; this long the command waits for it. */
-const SEAL_WAIT_MS = 10_000;
-const SEAL_POLL_MS = 100;
+const FORMATS = ['tidemark', 'tlog-proof', 'cose'] as const;
+type Format = (typeof FORMATS)[number];
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
-  const at = invocation.whole('offset', { min: 0, max: Number.MAX_SAFE_INTEGER });
-  if (at === undefined)
-    throw new CommandError(EXIT.usage, 'give the record’s --offset', {
-      hint: 'the offset is in the answer to HTTP and WebSocket clients, and in the dashboard',
-    });
+  const wanted = wantedOf(invocation);
   const url = invocation.text('url');
+  const copy = invocation.text('copy');
   if (url !== undefined && invocation.text('data-dir') !== undefined)
     throw new CommandError(EXIT.usage, 'give --url or --data-dir, not both');
-  const proof =
+  if (url !== undefined && copy !== undefined)
+    throw new CommandError(
+      EXIT.usage,
+      '--copy needs the ledger of a data directory: give --data-dir, not --url',
+    );
+  const format = formatOf(invocation);
+  if (format !== 'tidemark' && wanted.kind === 'offsets' && wanted.isRange)
+    throw new CommandError(EXIT.usage, `--format ${format} is of one record: give one --offset`);
+  if (format === 'cose' && url !== undefined)
+    throw new CommandError(
+      EXIT.usage,
+      '--format cose is signed with the gateway’s key: run it on the data directory',
+    );
+  const { config } = withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
+  const out =
     url === undefined
-      ? await fromDirectory(
-          withDataDir(loadConfig(invocation.text('config'), process.env), invocation).config,
-          at,
-        )
-      : await fromGateway(url, at);
-  const out = invocation.text('out');
-  if (out === undefined) process.stdout.write(proof);
-  else writeFileSync(out, proof);
+      ? written(await proveFromDirectory(config, wanted, copy), format, config.dataDir)
+      : fromText(await fromGateway(url, wanted), format);
+  const file = invocation.text('out');
+  if (file === undefined) process.stdout.write(out);
+  else writeFileSync(file, out);
   return EXIT.ok;
 }
 
-async function fromDirectory({ dataDir, cold }: GatewayConfig, at: number): Promise<string> {
-  if (!existsSync(join(dataDir, 'log')))
-    throw new CommandError(EXIT.usage, `${dataDir} is not a data directory of a gateway`, {
-      hint: 'give --data-dir, or --url of a running gateway',
-    });
-  const fs = cold ? coldFs(dataDir, cold) : realFs;
-  const reader = await openReader({ dataDir, fs });
-  try {
-    const prover = new Prover({
-      tiles: directoryTiles(join(dataDir, 'ledger')),
-      records: (first, count) => held(reader, first, count),
-      leaves: leafSource(dataDir, fs),
-    });
-    const deadline = Date.now() + SEAL_WAIT_MS;
-    for (;;) {
-      const result = await prover.prove(at);
-      if (result.kind === 'proof') return formatProofFile(result.proof);
-      const end = await reader.end();
-      if (result.kind !== 'not-sealed-yet' || at >= end || Date.now() > deadline)
-        throw new CommandError(EXIT.unable, reasonOf(result, at, end));
-      await sleep(SEAL_POLL_MS);
-    }
-  } finally {
-    await reader.close();
-  }
+function formatOf(invocation: Invocation): Format {
+  const named = invocation.text('format') ?? 'tidemark';
+  const format = FORMATS.find((known) => known === named);
+  if (!format) throw new CommandError(EXIT.usage, `--format takes ${FORMATS.join(', ')}, not ${named}`);
+  return format;
 }
 
-async function held(reader: LogReader, first: number, count: number) {
-  try {
-    return await reader.fetch(offset(first), { maxRecords: count, maxBytes: 16 * 1024 * 1024 });
-  } catch (error) {
-    // What can't be read can't be proven; `tidemark fsck` says where the damage is.
-    if (error instanceof LogError && error.code === 'SEGMENT_DAMAGED') return [];
-    throw error;
-  }
+function written(proven: Proven, format: Format, dataDir: string): string | Uint8Array {
+  if (proven.kind === 'range') return formatRangeFile(proven.proof);
+  if (format === 'cose') return receiptOf(proven.proof, dataDir);
+  return format === 'tlog-proof' ? formatTlogProof(proven.proof) : formatProofFile(proven.proof);
 }
 
-function reasonOf(result: Exclude<ProveResult, { kind: 'proof' }>, at: number, end: number): string {
-  switch (result.kind) {
-    case 'not-sealed-yet':
-      return at >= end
-        ? `there is no record at offset ${at}: the log ends at ${end}`
-        : `record ${at} is not sealed yet (sealed up to ${result.sealedEnd}): is the gateway running?`;
-    case 'not-held':
-      return `record ${at} is sealed in block ${result.height}, but the log no longer holds all records of that block`;
-    case 'lost':
-      return `offset ${at} was lost before it could be sealed; gap block ${result.height} says so`;
-    case 'does-not-match':
-      return `the log’s records do not lead to the root sealed in block ${result.height}: run \`tidemark fsck --deep\``;
-  }
+const fromText = (text: string, format: Format): string =>
+  format === 'tlog-proof' ? formatTlogProof(parseProofFile(text)) : text;
+
+/** Signs only the root of a checkpoint that the same key has signed before. */
+function receiptOf({ block, blockPath, checkpoint }: Proof, dataDir: string): Uint8Array {
+  const key = loadGatewayKey(dataDir);
+  if (!key) throw new CommandError(EXIT.unable, `${dataDir} holds no gateway.key to sign the receipt with`);
+  const note = parseNote(checkpoint);
+  const { origin, size, root } = parseCheckpoint(note.text);
+  const verifier = verifierKey(origin, key.publicKey);
+  openNote(note, [verifier]);
+  const { height } = parseBlock(new TextEncoder().encode(block));
+  const keyId = new Uint8Array(4);
+  new DataView(keyId.buffer).setUint32(0, verifier.keyId);
+  return formatReceipt({ size, root, keyId, index: height, path: blockPath }, (message) => key.sign(message));
 }
 
-async function fromGateway(url: string, at: number): Promise<string> {
+async function fromGateway(url: string, wanted: Wanted): Promise<string> {
+  const { first, last, isRange } = wanted.kind === 'offsets' ? wanted : await found(url, wanted);
+  const path = `/api/v1/records/${first}/proof${isRange ? `?last=${last}` : ''}`;
   const deadline = Date.now() + SEAL_WAIT_MS;
   for (;;) {
-    const response = await fetchFrom(url, `/api/v1/records/${at}/proof`);
+    const response = await fetchFrom(url, path);
     const body = await response.text();
     if (response.ok) return body.endsWith('\n') ? body : `${body}\n`;
     const problem = parseProblem(body);
     if (problem.code !== 'not-sealed-yet' || Date.now() > deadline)
       throw new CommandError(
         EXIT.unable,
-        `${url} has no proof for record ${at}: ${problem.detail ?? response.statusText}`,
+        `${url} has no proof for ${isRange ? `records ${first} to ${last}` : `record ${first}`}: ${problem.detail ?? response.statusText}`,
       );
     await sleep(SEAL_POLL_MS);
+  }
+}
+
+async function found(url: string, { topic, device, atMs }: Extract<Wanted, { kind: 'search' }>) {
+  const query = new URLSearchParams({ limit: '1' });
+  if (topic !== undefined) query.set('topic', topic);
+  if (device !== undefined) query.set('device', device);
+  if (atMs !== undefined) query.set('from_ms', String(atMs));
+  for (let before = -1; ; ) {
+    const response = await fetchFrom(url, `/api/v1/records?${query}`);
+    const body = await response.text();
+    if (!response.ok)
+      throw new CommandError(EXIT.unable, `${url}: ${parseProblem(body).detail ?? response.statusText}`);
+    const { records, next } = JSON.parse(body) as { records: { offset: number }[]; next: number };
+    const [record] = records;
+    if (record) return { first: record.offset, last: record.offset, isRange: false };
+    // A page may end at its limit of bytes read without having found anything yet.
+    if (!(next > before))
+      throw new CommandError(EXIT.unable, 'no record of that topic and device at or after that time is held');
+    before = next;
+    query.set('from', String(next));
   }
 }
 

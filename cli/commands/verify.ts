@@ -1,8 +1,10 @@
 // `tidemark verify`: a proof file checked offline, step by step.
+import { FormatError } from '../../ledger/format/errors.ts';
+import { asProofFile } from '../../ledger/format/tlog-proof.ts';
 import { isEvidence } from '../../ledger/verify/evidence.ts';
 import { type VerifyReport, verifyProof } from '../../ledger/verify/index.ts';
 import type { Invocation } from '../command.ts';
-import { EXIT, type ExitCode } from '../errors.ts';
+import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { verifyEvidence } from '../evidence.ts';
 import { readText, type Trust, trustOf } from '../trust.ts';
 
@@ -11,7 +13,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const text = readText(file, 'proof file');
   const trust = trustOf(invocation);
   if (isEvidence(text)) return verifyEvidence(text, trust, invocation.flag('json'));
-  const report = verifyProof(text, trust ?? {});
+  const report = verifyProof(asProofFileOr(text), trust ?? {});
   if (invocation.flag('json'))
     process.stdout.write(`${JSON.stringify({ ...report, trusted: trust?.from ?? null })}\n`);
   else process.stdout.write(format(report, trust));
@@ -19,6 +21,16 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   if (!report.valid) return EXIT.negative;
   // Everything fits together, but anyone can make a proof that fits together: without a key it proves nothing.
   return report.trust === 'none' ? EXIT.usage : EXIT.ok;
+}
+
+/** A tlog-proof of ours is read as the proof it was made from; what cannot be read is left for the verifier to say. */
+function asProofFileOr(text: string): string {
+  try {
+    return asProofFile(text);
+  } catch (error) {
+    if (error instanceof FormatError) throw new CommandError(EXIT.usage, error.message, { cause: error });
+    throw error;
+  }
 }
 
 const MARKS = new Map<boolean | null, string>([
@@ -33,11 +45,16 @@ function format(report: VerifyReport, trust: Trust | null): string {
   const lines = report.steps.map(
     (step) => `${MARKS.get(step.ok)} ${step.name.padEnd(width)}  ${step.detail}`,
   );
-  const { record, times } = report;
+  const { record, range, times } = report;
   if (record)
     lines.push(
       '',
       `record      offset ${record.offset}, ${record.topic}${record.device ? ` from ${record.device}` : ''}, ${record.payloadBytes} bytes, received ${iso(record.receivedMs)}`,
+    );
+  if (range)
+    lines.push(
+      '',
+      `records     offsets ${range.first} to ${range.last}: ${range.records} shown${range.removed > 0 ? `, ${range.removed} removed by retention` : ''}${range.lost > 0 ? `, ${range.lost} declared lost` : ''}`,
     );
   if (times.sealedMs !== null) lines.push(`sealed      ${iso(times.sealedMs)} by the gateway’s clock`);
   if (times.existedByMs !== null)

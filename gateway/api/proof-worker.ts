@@ -1,6 +1,7 @@
 // The thread that makes proofs: reads log and ledger by itself, answers one request after another.
 import { parentPort, workerData } from 'node:worker_threads';
 import { offset } from '../../ledger/format/brand.ts';
+import type { DeviceResult } from '../../ledger/tiles/prove.ts';
 import { coldFs } from '../cold/cold-fs.ts';
 import { realFs } from '../log/fs.ts';
 import { openReader } from '../log/reader.ts';
@@ -13,6 +14,7 @@ import {
   type ProofReply,
   type ProofRequest,
   type ProofWorkerInit,
+  type RangeAnswer,
 } from './proofs.ts';
 
 const port = parentPort;
@@ -25,12 +27,19 @@ const proofs = localProofs(
   leafSource(dataDir, fs),
 );
 
-async function reply({ id, offset: at }: ProofRequest): Promise<ProofReply> {
+async function reply(request: ProofRequest): Promise<ProofReply> {
+  const { id } = request;
   try {
-    return { id, answer: await proofs.prove(offset(at)) };
+    return { id, answer: await answerTo(request) };
   } catch (error) {
     return { id, failure: failureOf(error) };
   }
+}
+
+function answerTo(request: ProofRequest): Promise<RangeAnswer | DeviceResult> {
+  if ('offset' in request) return proofs.prove(offset(request.offset));
+  if ('device' in request) return proofs.proveDevice(request.height, request.device);
+  return proofs.proveRange(offset(request.first), offset(request.last));
 }
 
 function failureOf(error: unknown): ProofFailure {

@@ -4,18 +4,35 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
 import { formatProofFile } from '../../ledger/format/proof.ts';
-import { type ProveOptions, type ProveResult, Prover } from '../../ledger/tiles/prove.ts';
+import { formatRangeFile } from '../../ledger/format/proof-range.ts';
+import {
+  type DeviceResult,
+  type NoProof,
+  type ProveOptions,
+  Prover,
+  type RangeResult,
+} from '../../ledger/tiles/prove.ts';
 import { directoryTiles } from '../../ledger/tiles/source.ts';
 import type { ColdConfig } from '../cold/config.ts';
 import { LogError, type LogErrorCode, type LogReader } from '../log/types.ts';
 
-export type ProofAnswer =
-  | { readonly kind: 'proof'; readonly text: string }
-  | Exclude<ProveResult, { readonly kind: 'proof' }>;
+export type ProofAnswer = { readonly kind: 'proof'; readonly text: string } | NoProof;
+
+export type RangeAnswer = ProofAnswer | Extract<RangeResult, { kind: 'too-large' }>;
+
+/** What is asked of a proof source: one record, consecutive records, or what a block says of a device. */
+export type ProofQuestion =
+  | { readonly offset: number }
+  | { readonly first: number; readonly last: number }
+  | { readonly height: number; readonly device: string };
 
 export interface ProofSource {
   /** The proof file's text, or why there is none. @throws LogError, FormatError for damaged files */
   prove(at: Offset): Promise<ProofAnswer>;
+  /** The same for offsets first..last in one file. */
+  proveRange(first: Offset, last: Offset): Promise<RangeAnswer>;
+  /** What the block at this height says of a device. */
+  proveDevice(height: number, device: string): Promise<DeviceResult>;
 }
 
 export interface ProofWorkerInit {
@@ -26,13 +43,10 @@ export interface ProofWorkerInit {
   readonly cold?: ColdConfig | undefined;
 }
 
-export interface ProofRequest {
-  readonly id: number;
-  readonly offset: number;
-}
+export type ProofRequest = { readonly id: number } & ProofQuestion;
 
 export type ProofReply =
-  | { readonly id: number; readonly answer: ProofAnswer }
+  | { readonly id: number; readonly answer: RangeAnswer | DeviceResult }
   | { readonly id: number; readonly failure: ProofFailure };
 
 /** An error as it crosses the thread border; `log` is there for a LogError. */
@@ -63,6 +77,11 @@ export function localProofs(
       const result = await prover.prove(at);
       return result.kind === 'proof' ? { kind: 'proof', text: formatProofFile(result.proof) } : result;
     },
+    async proveRange(first, last) {
+      const result = await prover.proveRange(first, last);
+      return result.kind === 'proof' ? { kind: 'proof', text: formatRangeFile(result.proof) } : result;
+    },
+    proveDevice: (height, device) => prover.proveDevice(height, device),
   };
 }
 
@@ -76,7 +95,7 @@ const ENTRY = new URL(
 /** Proofs made in a worker thread. A thread that fails takes the proofs in work with it; the next proof starts another. */
 export class ProofWorker implements ProofSource {
   readonly #init: ProofWorkerInit;
-  readonly #waiting = new Map<number, { resolve(answer: ProofAnswer): void; reject(error: unknown): void }>();
+  readonly #waiting = new Map<number, { resolve(answer: unknown): void; reject(error: unknown): void }>();
   #worker: Worker | null = null;
   #nextId = 0;
   #closed = false;
@@ -86,12 +105,24 @@ export class ProofWorker implements ProofSource {
   }
 
   prove(at: Offset): Promise<ProofAnswer> {
+    return this.#ask({ offset: at });
+  }
+
+  proveRange(first: Offset, last: Offset): Promise<RangeAnswer> {
+    return this.#ask({ first, last });
+  }
+
+  proveDevice(height: number, device: string): Promise<DeviceResult> {
+    return this.#ask({ height, device });
+  }
+
+  #ask<Answer>(question: ProofQuestion): Promise<Answer> {
     if (this.#closed) return Promise.reject(new LogError('CLOSED', 'the gateway is shutting down'));
     const worker = this.#worker ?? this.#start();
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      worker.postMessage({ id, offset: at } satisfies ProofRequest);
+      this.#waiting.set(id, { resolve: resolve as (answer: unknown) => void, reject });
+      worker.postMessage({ id, ...question } satisfies ProofRequest);
     });
   }
 

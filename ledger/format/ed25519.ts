@@ -1,8 +1,8 @@
 // Ed25519 verification with the one rule used everywhere: cofactorless, nothing of low order. Signs nothing.
 import { Point } from '@noble/ed25519';
-import { sha512 } from '@noble/hashes/sha2.js';
 import { FormatError } from './errors.ts';
 import { equalBytes } from './hash.ts';
+import { sha512 } from './sha2.ts';
 
 export const PUBLIC_KEY_BYTES = 32;
 export const SIGNATURE_BYTES = 64;

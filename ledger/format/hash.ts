@@ -1,5 +1,5 @@
 // SHA-256 as the ledger uses it (RFC 6962 §2.1): leaves, nodes, the empty tree. Knows no trees.
-import { sha256 as nobleSha256 } from '@noble/hashes/sha2.js';
+import { sha256 as portableSha256 } from './sha2.ts';
 
 /** 32-byte SHA-256. Server code may hand in node:crypto's, which is several times faster; results are equal. */
 export type Sha256 = (data: Uint8Array) => Uint8Array;
@@ -7,7 +7,7 @@ export type Sha256 = (data: Uint8Array) => Uint8Array;
 export const HASH_BYTES = 32;
 
 /** The portable SHA-256, the default wherever a Sha256 can be handed in. */
-export const sha256: Sha256 = (data) => nobleSha256(data);
+export const sha256: Sha256 = portableSha256;
 
 /** Root of the empty tree: SHA-256 of nothing. Shared: do not write into it. */
 export const EMPTY_ROOT: Uint8Array = sha256(new Uint8Array(0));

@@ -73,6 +73,24 @@ export function inclusionRanges(index: number, size: number): LeafRange[] {
   return ranges.reverse();
 }
 
+/** The ranges beside leaves [begin, end) whose hashes lead from those leaves to the root, left to right. */
+export function spanRanges(span: LeafRange, size: number): LeafRange[] {
+  if (!isSize(size) || !isSize(span.begin) || span.begin >= span.end || !(span.end <= size)) {
+    throw new FormatError('RANGE_INVALID', `no leaves ${span.begin} to ${span.end} in a tree of ${size}`);
+  }
+  const ranges: LeafRange[] = [];
+  const walk = (begin: number, end: number): void => {
+    if (end <= span.begin || begin >= span.end) ranges.push({ begin, end });
+    else if (begin < span.begin || end > span.end) {
+      const middle = begin + splitPoint(end - begin);
+      walk(begin, middle);
+      walk(middle, end);
+    }
+  };
+  walk(0, size);
+  return ranges;
+}
+
 /** The ranges whose hashes prove that the tree of `newSize` extends the one of `oldSize`, in proof order. */
 export function consistencyRanges(oldSize: number, newSize: number): LeafRange[] {
   if (!isSize(oldSize) || !isSize(newSize) || oldSize === 0 || oldSize > newSize) {
@@ -175,6 +193,33 @@ export function verifyInclusion(
 ): boolean {
   const found = rootFromInclusion(leaf, index, size, path, hash);
   return found !== null && equalBytes(found, expectedRoot);
+}
+
+/**
+ * The root that consecutive leaves from `begin` on lead to with the hashes of `spanRanges`, in their order; null when
+ * no tree of `size` has them so. Binds neither size nor place, like rootFromInclusion.
+ */
+export function rootFromSpan(
+  leaves: readonly Uint8Array[],
+  begin: number,
+  size: number,
+  path: readonly Uint8Array[],
+  hash: Sha256 = sha256,
+): Uint8Array | null {
+  const end = begin + leaves.length;
+  if (!isSize(begin) || !isSize(size) || leaves.length === 0 || end > size) return null;
+  if (!areHashes(leaves) || !areHashes(path)) return null;
+  let used = 0;
+  const walk = (from: number, to: number): Uint8Array | null => {
+    if (to <= begin || from >= end) return path[used++] ?? null;
+    if (to - from === 1) return leaves[from - begin]!;
+    const middle = from + splitPoint(to - from);
+    const left = walk(from, middle);
+    const right = left && walk(middle, to);
+    return left && right && nodeHash(left, right, hash);
+  };
+  const found = walk(0, size);
+  return used === path.length ? found : null;
 }
 
 /**

@@ -46,7 +46,7 @@ export const MAX_PROOF_CHARACTERS = 64 * 1024 * 1024;
 /** No tree of 2^53 leaves has a longer path. */
 const MAX_PATH_HASHES = 53;
 
-function invalid(message: string, cause?: unknown): FormatError {
+export function invalidProof(message: string, cause?: unknown): FormatError {
   return new FormatError('PROOF_INVALID', message, { cause });
 }
 
@@ -72,16 +72,24 @@ export function formatProofFile(proof: Proof): string {
  * RECORD_INVALID or BASE64_INVALID.
  */
 export function parseProofFile(text: string): Proof {
+  return proofFromJson(parseProofJson(text), text);
+}
+
+/** The JSON of a proof file of any format; what it must be is still to be checked. */
+export function parseProofJson(text: string): unknown {
   if (text.length > MAX_PROOF_CHARACTERS)
-    throw invalid(`a proof file has more than ${MAX_PROOF_CHARACTERS} characters`);
-  let value: unknown;
+    throw invalidProof(`a proof file has more than ${MAX_PROOF_CHARACTERS} characters`);
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
-    throw invalid('the proof file is not JSON', cause);
+    throw invalidProof('the proof file is not JSON', cause);
   }
+}
+
+/** `text` is what `value` was read from. */
+export function proofFromJson(value: unknown, text: string): Proof {
   const file = membersOf(value, KEYS, 'the proof file');
-  if (file.format !== PROOF_FORMAT) throw invalid(`the format is not ${PROOF_FORMAT}`);
+  if (file.format !== PROOF_FORMAT) throw invalidProof(`the format is not ${PROOF_FORMAT}`);
   const batch = membersOf(file.batch, BATCH_KEYS, 'batch');
   const proof: Proof = {
     record: recordFromJson(file.record),
@@ -90,19 +98,19 @@ export function parseProofFile(text: string): Proof {
     blockPath: pathOf(file.blockPath, 'block path'),
     checkpoint: textOf(file.checkpoint, 'checkpoint'),
   };
-  checkSpelling(text);
+  checkSpelling(text, KEY_COUNT);
   return proof;
 }
 
 /** JSON.parse takes the last of two equal keys and rounds 1.0000000000000001; a reader's eye may not. */
-function checkSpelling(text: string): void {
+export function checkSpelling(text: string, keyCount: number): void {
   let keys = 0;
   for (let at = 0; at < text.length; at++) {
     if (text[at] !== '"') {
       // The text is known to be JSON, so outside strings these pairs stand in numbers only.
       const pair = text.slice(at, at + 2);
       if (/^([0-9][.eE]|-0)$/.test(pair))
-        throw invalid('a number in the proof file is not written as a whole number');
+        throw invalidProof('a number in the proof file is not written as a whole number');
       continue;
     }
     at = endOfString(text, at);
@@ -111,7 +119,7 @@ function checkSpelling(text: string): void {
     if (text[after] === ':') keys++;
   }
   // All keys are known and present by now, so one more can only be a repetition.
-  if (keys !== KEY_COUNT) throw invalid('a member of the proof file is there twice');
+  if (keys !== keyCount) throw invalidProof('a member of the proof file is there twice');
 }
 
 /** Position of the closing quote. Payloads are long: search, do not step. */
@@ -126,24 +134,29 @@ function endOfString(text: string, begin: number): number {
   return end;
 }
 
-function membersOf<K extends string>(value: unknown, keys: readonly K[], what: string): Record<K, unknown> {
+export function membersOf<K extends string>(
+  value: unknown,
+  keys: readonly K[],
+  what: string,
+): Record<K, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw invalid(`${what} is not an object`);
+    throw invalidProof(`${what} is not an object`);
   for (const key of Object.keys(value)) {
     if (!(keys as readonly string[]).includes(key))
-      throw invalid(`${what} has an unknown member ${JSON.stringify(key.slice(0, 60))}`);
+      throw invalidProof(`${what} has an unknown member ${JSON.stringify(key.slice(0, 60))}`);
   }
-  for (const key of keys) if (!Object.hasOwn(value, key)) throw invalid(`${what} has no ${key}`);
+  for (const key of keys) if (!Object.hasOwn(value, key)) throw invalidProof(`${what} has no ${key}`);
   return value as Record<K, unknown>;
 }
 
-function pathOf(value: unknown, what: string): Uint8Array[] {
-  if (!Array.isArray(value) || value.length > MAX_PATH_HASHES)
-    throw invalid(`${what} is not an array of at most ${MAX_PATH_HASHES} hashes`);
+export function pathOf(value: unknown, what: string, sides = 1): Uint8Array[] {
+  const max = sides * MAX_PATH_HASHES;
+  if (!Array.isArray(value) || value.length > max)
+    throw invalidProof(`${what} is not an array of at most ${max} hashes`);
   return value.map((hash: unknown) => fromBase64Sized(textOf(hash, what), HASH_BYTES, what));
 }
 
-function textOf(value: unknown, what: string): string {
-  if (typeof value !== 'string') throw invalid(`${what} is not a string`);
+export function textOf(value: unknown, what: string): string {
+  if (typeof value !== 'string') throw invalidProof(`${what} is not a string`);
   return value;
 }

@@ -1,6 +1,7 @@
 // The batch being gathered: leaf hashes of consecutive records until it is cut into a block's count, root and
 // times. Refuses a record that does not follow the one before it; keeps hashes, never records.
 import type { Offset } from '../format/brand.ts';
+import { type DeviceSummary, DeviceTally } from '../format/devices.ts';
 import { createRecordHasher, type TelemetryRecord } from '../format/record.ts';
 import { HASH_BYTES, rootInPlace } from '../tiles/batchtree.ts';
 import { sha256Into } from '../tiles/hashing.ts';
@@ -12,12 +13,15 @@ export interface CutBatch {
   readonly root: Uint8Array;
   readonly eventMinMs: number;
   readonly eventMaxMs: number;
+  /** Who sent how much of it; see ledger/format/devices.ts. */
+  readonly devices: readonly DeviceSummary[];
 }
 
 export class Batch {
   readonly #recordsMax: number;
   readonly #hashes: Buffer;
   readonly #hashRecord: (record: TelemetryRecord) => Uint8Array;
+  readonly #devices = new DeviceTally();
   #first: number;
   #count = 0;
   #eventMinMs = 0;
@@ -55,6 +59,7 @@ export class Batch {
       );
     }
     this.#hashRecord(record);
+    this.#devices.add(record);
     if (this.#count === 0) {
       this.#eventMinMs = record.eventMs;
       this.#eventMaxMs = record.eventMs;
@@ -73,6 +78,7 @@ export class Batch {
       root: rootInPlace(this.#hashes, this.#count),
       eventMinMs: this.#eventMinMs,
       eventMaxMs: this.#eventMaxMs,
+      devices: this.#devices.take(),
     };
     this.#first += this.#count;
     this.#count = 0;

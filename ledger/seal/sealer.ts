@@ -6,6 +6,7 @@ import { CLOCK_STEP_CAUSE } from '../format/block-rules.ts';
 import type { BlockHeight, Offset, TreeSize } from '../format/brand.ts';
 import type { JsonObject } from '../format/canonical.ts';
 import { type Checkpoint, formatCheckpoint } from '../format/checkpoint.ts';
+import { devicesDetail } from '../format/devices.ts';
 import { EMPTY_ROOT, HASH_BYTES } from '../format/hash.ts';
 import { formatNote, type VerifierKey } from '../format/note.ts';
 import type { TelemetryRecord } from '../format/record.ts';
@@ -133,7 +134,9 @@ export class Sealer {
 
   /** Makes a block of what was gathered, if anything was. */
   cut(): void {
-    if (this.#batch.count > 0) this.#append('data', null, this.#batch.cut());
+    if (this.#batch.count === 0) return;
+    const cut = this.#batch.cut();
+    this.#append('data', devicesDetail(cut.devices, nodeSha256), cut);
   }
 
   /** A block that says: alive, nothing arrived. */
@@ -218,11 +221,11 @@ export class Sealer {
     return formatNote({ text, signatures: [{ name: this.#key.name, keyId: this.#key.keyId, signature }] });
   }
 
-  #nothing(): CutBatch {
+  #nothing(): Omit<CutBatch, 'devices'> {
     return { first: this.#coveredEnd as Offset, count: 0, root: EMPTY_ROOT, eventMinMs: 0, eventMaxMs: 0 };
   }
 
-  #append(kind: Block['kind'], detail: JsonObject | null, batch: CutBatch = this.#nothing()): void {
+  #append(kind: Block['kind'], detail: JsonObject | null, batch = this.#nothing()): void {
     const { clock, config } = this.#ports;
     const sealedMs = clock.nowMs();
     const before = this.#last?.block;

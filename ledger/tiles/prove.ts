@@ -1,30 +1,40 @@
-// Builds the proof of one record: record → batch root → block → checkpoint. Signs nothing, and refuses to write
-// a proof that would not verify: a record that no longer fits its block is reported as such.
-import { blockHash } from '../format/block.ts';
+// Builds proofs: record → batch root → block → checkpoint, for one record or for consecutive ones, and what a block says of
+// a device. Signs nothing, and refuses to write a proof that would not verify: a record that no longer fits its block is
+// reported as such.
+import { type Block, blockHash } from '../format/block.ts';
+import {
+  type DeviceProof,
+  type DeviceSummary,
+  DeviceTally,
+  devicesDetail,
+  devicesOf,
+  proveDevice,
+} from '../format/devices.ts';
 import { equalBytes } from '../format/hash.ts';
-import { rootFromInclusion } from '../format/merkle.ts';
+import { rootFromInclusion, rootFromSpan, spanRanges } from '../format/merkle.ts';
 import type { Proof } from '../format/proof.ts';
+import { MAX_RANGE_RECORDS, type RangeProof, type RemovedRecord } from '../format/proof-range.ts';
 import { createRecordHasher, type TelemetryRecord } from '../format/record.ts';
 import { fromUtf8 } from '../format/text.ts';
 import type { TileReader } from '../format/tile.ts';
 import { TileTree } from '../format/tile-tree.ts';
-import { HASH_BYTES, pathInPlace } from './batchtree.ts';
+import { HASH_BYTES, pathInPlace, rootInPlace } from './batchtree.ts';
+import { type ReadLeaves, type ReadRecords, readBlockLeaves, readSpan } from './blockrecords.ts';
 import { type BlockEntry, BlockLog, type Head, readHead } from './blocks.ts';
-import { nodeSha256, sha256Into } from './hashing.ts';
+import { nodeSha256 } from './hashing.ts';
 import { cachedTiles } from './source.ts';
 
-/** Records [first, first + count) of the log: at least one where it holds `first`, fewer than asked are fine. */
-export type ReadRecords = (first: number, count: number) => Promise<readonly TelemetryRecord[]>;
+export type { ReadRecords };
 
 export interface ProveOptions {
   readonly tiles: TileReader;
   readonly records: ReadRecords;
-  /** Leaf hashes of records in [first, end) that retention removed, by offset. Without it their blocks cannot be proven. */
-  readonly leaves?: ((first: number, end: number) => Promise<ReadonlyMap<number, Uint8Array>>) | undefined;
+  /** Leaf hashes of removed records. Without it their blocks cannot be proven. */
+  readonly leaves?: ReadLeaves | undefined;
 }
 
-export type ProveResult =
-  | { readonly kind: 'proof'; readonly proof: Proof; readonly height: number; readonly size: number }
+/** Why there is no proof. */
+export type NoProof =
   /** No signed block covers the offset yet; sealedEnd is one past the last that one covers. */
   | { readonly kind: 'not-sealed-yet'; readonly sealedEnd: number }
   /** Sealed, but the log no longer holds all records of its block (retention). */
@@ -34,13 +44,28 @@ export type ProveResult =
   /** The log's records do not lead to the root that was sealed: they, or the block, were changed. */
   | { readonly kind: 'does-not-match'; readonly height: number };
 
+export type ProveResult =
+  | { readonly kind: 'proof'; readonly proof: Proof; readonly height: number; readonly size: number }
+  | NoProof;
+
+export type RangeResult =
+  | { readonly kind: 'proof'; readonly proof: RangeProof }
+  /** The records are more than was allowed for one file: those before `end` would fit. */
+  | { readonly kind: 'too-large'; readonly end: number }
+  | NoProof;
+
+export type DeviceResult =
+  | { readonly kind: 'proof'; readonly proof: DeviceProof }
+  /** No such block, no data block, or one sealed before there were summaries. */
+  | { readonly kind: 'no-summary' }
+  | NoProof;
+
 /** Leaf hashes of this many blocks are kept, 128 KiB each at 4,096 records. */
 const BATCHES_KEPT = 16;
-
-interface Batch {
-  readonly record: TelemetryRecord;
-  readonly leaves: Buffer;
-}
+/** Payload in one file of a range: as base64 it stays well below what a verifier reads. */
+export const MAX_RANGE_BYTES = 32 * 1024 * 1024;
+/** Lists of devices of this many blocks are kept. */
+const LISTS_KEPT = 64;
 
 interface HeadReaders extends Head {
   readonly blocks: BlockLog;
@@ -50,16 +75,15 @@ interface HeadReaders extends Head {
 /** Proves records of one data directory; keeps what the next proof is likely to need. */
 export class Prover {
   readonly #tiles: TileReader;
-  readonly #records: ReadRecords;
-  readonly #removed: ProveOptions['leaves'];
+  readonly #from: Pick<ProveOptions, 'records' | 'leaves'>;
   /** By height: leaf hashes side by side. */
   readonly #leaves = new Map<number, Buffer>();
+  readonly #lists = new Map<number, readonly DeviceSummary[]>();
   #head: HeadReaders | null = null;
 
   constructor(options: ProveOptions) {
     this.#tiles = cachedTiles(options.tiles);
-    this.#records = options.records;
-    this.#removed = options.leaves;
+    this.#from = options;
   }
 
   /** @throws FormatError when the ledger's own files cannot be read (TILE_MISSING, BLOCK_INVALID, …) */
@@ -70,18 +94,15 @@ export class Prover {
     const { block, bytes } = entry;
     const { height } = block;
     if (block.kind !== 'data') return { kind: 'lost', height };
-    const batch = await this.#batch(entry, offset);
-    if (!batch) return { kind: 'not-held', height };
-    const { record, leaves } = batch;
+    const leaves = await this.#leavesOf(block);
+    const [record] = leaves ? await readSpan(this.#from, offset, offset + 1) : [];
+    if (!leaves || !record) return { kind: 'not-held', height };
 
     const index = offset - block.first;
     const batchPath = pathInPlace(Buffer.from(leaves), block.count, index);
     const leaf = createRecordHasher(nodeSha256)(record);
     const root = rootFromInclusion(leaf, index, block.count, batchPath, nodeSha256);
-    if (!root || !equalBytes(root, block.root)) {
-      this.#leaves.delete(height);
-      return { kind: 'does-not-match', height };
-    }
+    if (!root || !equalBytes(root, block.root)) return this.#mismatch(height);
     const blockPath = await head.tree.inclusionProof(height);
     const { root: treeRoot, size } = head.checkpoint;
     const found = rootFromInclusion(blockHash(bytes, nodeSha256), height, size, blockPath, nodeSha256);
@@ -94,6 +115,100 @@ export class Prover {
       checkpoint: head.note,
     };
     return { kind: 'proof', proof, height, size };
+  }
+
+  /**
+   * Proves all records of offsets first..last, at most MAX_RANGE_RECORDS with `maxBytes` of payload.
+   * @throws RangeError for more records; FormatError as prove
+   */
+  async proveRange(first: number, last: number, maxBytes = MAX_RANGE_BYTES): Promise<RangeResult> {
+    if (!(first <= last && last - first < MAX_RANGE_RECORDS))
+      throw new RangeError(`a range has 1 to ${MAX_RANGE_RECORDS} records`);
+    const head = await this.#currentHead();
+    const ends = head && [await head.blocks.covering(first), await head.blocks.covering(last)];
+    if (!head || !ends?.[0] || !ends[1]) return { kind: 'not-sealed-yet', sealedEnd: await sealedEnd(head) };
+    const lowest = ends[0].block.height;
+    const highest = ends[1].block.height;
+    const records: TelemetryRecord[] = [];
+    const removed: RemovedRecord[] = [];
+    const batchPaths: Uint8Array[][] = [];
+    const blocks: BlockEntry[] = [];
+    let bytes = 0;
+    for (let height: number = lowest; height <= highest; height += 1) {
+      const entry = await head.blocks.at(height);
+      blocks.push(entry);
+      if (entry.block.kind !== 'data') continue;
+      const part = await this.#partOf(entry.block, first, last + 1);
+      if (!part) return { kind: 'not-held', height };
+      if (!part.matches) return this.#mismatch(height);
+      for (const record of part.records) {
+        bytes += record.payload.length;
+        if (bytes > maxBytes) return { kind: 'too-large', end: record.offset };
+        records.push(record);
+      }
+      for (const leaf of part.removed) removed.push(leaf);
+      batchPaths.push(part.path);
+    }
+    const { root, size } = head.checkpoint;
+    const span = { begin: lowest, end: highest + 1 };
+    const blockPath = await Promise.all(spanRanges(span, size).map((range) => head.tree.range(range)));
+    const hashes = blocks.map(({ bytes }) => blockHash(bytes, nodeSha256));
+    const found = rootFromSpan(hashes, lowest, size, blockPath, nodeSha256);
+    if (!found || !equalBytes(found, root)) return { kind: 'does-not-match', height: highest };
+    const texts = blocks.map(({ bytes }) => fromUtf8(bytes, 'block'));
+    return {
+      kind: 'proof',
+      proof: { first, last, records, removed, batchPaths, blocks: texts, blockPath, checkpoint: head.note },
+    };
+  }
+
+  /** What the block at this height sealed of a device, from the records of the block. @throws FormatError as prove */
+  async proveDevice(height: number, device: string): Promise<DeviceResult> {
+    const head = await this.#currentHead();
+    if (!head || height >= head.checkpoint.size) return { kind: 'no-summary' };
+    const { block } = await head.blocks.at(height);
+    const commitment = devicesOf(block);
+    if (!commitment) return { kind: 'no-summary' };
+    let list = this.#lists.get(height);
+    if (!list) {
+      const tally = new DeviceTally();
+      let held = 0;
+      const leaves = await readBlockLeaves(block, this.#from, (record) => {
+        tally.add(record);
+        held += 1;
+      });
+      if (!leaves || held < block.count) return { kind: 'not-held', height };
+      list = tally.take();
+      const { devicesRoot } = devicesDetail(list, nodeSha256);
+      if (devicesRoot !== block.detail?.devicesRoot) return { kind: 'does-not-match', height };
+      keep(this.#lists, height, list, LISTS_KEPT);
+    }
+    return { kind: 'proof', proof: proveDevice(list, device, nodeSha256) };
+  }
+
+  /** The part of a block within [first, end), and the hashes that lead from it to the batch root. */
+  async #partOf(block: Block, first: number, end: number) {
+    const leaves = await this.#leavesOf(block);
+    if (!leaves) return null;
+    const from = Math.max(first, block.first);
+    const to = Math.min(end, block.first + block.count);
+    const records = await readSpan(this.#from, from, to);
+    const span = { begin: from - block.first, end: to - block.first };
+    const hashes = Array.from({ length: to - from }, (_, i) => leafAt(leaves, span.begin + i));
+    const hashRecord = createRecordHasher(nodeSha256);
+    const held = new Set<number>();
+    for (const record of records) {
+      held.add(record.offset);
+      hashes[record.offset - from] = hashRecord(record);
+    }
+    const removed = hashes
+      .map((hash, i) => ({ offset: from + i, hash }))
+      .filter(({ offset }) => !held.has(offset));
+    const path = spanRanges(span, block.count).map(({ begin, end: stop }) =>
+      rootInPlace(Buffer.from(leaves.subarray(begin * HASH_BYTES, stop * HASH_BYTES)), stop - begin),
+    );
+    const root = rootFromSpan(hashes, span.begin, block.count, path, nodeSha256);
+    return { records, removed, path, matches: root !== null && equalBytes(root, block.root) };
   }
 
   async #currentHead(): Promise<HeadReaders | null> {
@@ -110,51 +225,28 @@ export class Prover {
     return this.#head;
   }
 
-  /** A record and the leaf hashes of its whole block; null where the log does not hold them all. */
-  async #batch({ block }: BlockEntry, offset: number): Promise<Batch | null> {
+  /** Leaf hashes of a whole block; null where the log does not hold them all. */
+  async #leavesOf(block: Block): Promise<Buffer | null> {
     const known = this.#leaves.get(block.height);
-    if (known) {
-      const record = (await this.#records(offset, 1))[0];
-      return record?.offset === offset ? { record, leaves: known } : null;
-    }
-    const leaves = Buffer.alloc(block.count * HASH_BYTES);
-    let wanted: TelemetryRecord | null = null;
-    let count = 0;
-    const hashRecord = createRecordHasher((data) => {
-      sha256Into(data, leaves, count * HASH_BYTES);
-      return leaves;
-    });
-    const end = block.first + block.count;
-    let removed: ReadonlyMap<number, Uint8Array> | null = null;
-    /** Hashes of removed records up to `offset`; false where one is not known. */
-    const fillTo = async (offset: number): Promise<boolean> => {
-      if (block.first + count < offset) removed ??= (await this.#removed?.(block.first, end)) ?? new Map();
-      for (; block.first + count < offset; count += 1) {
-        const leaf = removed?.get(block.first + count);
-        if (!leaf) return false;
-        leaves.set(leaf, count * HASH_BYTES);
-      }
-      return true;
-    };
-    while (count < block.count) {
-      const records = await this.#records(block.first + count, block.count - count);
-      const first = records[0]?.offset;
-      if (first === undefined || first >= end) {
-        if (!(await fillTo(end))) return null;
-        break;
-      }
-      for (const record of records) {
-        if (record.offset >= end) break;
-        if (record.offset < block.first + count || !(await fillTo(record.offset))) return null;
-        hashRecord(record);
-        count += 1;
-        if (record.offset === offset) wanted = record;
-      }
-    }
-    if (this.#leaves.size >= BATCHES_KEPT) this.#leaves.delete(this.#leaves.keys().next().value!);
-    this.#leaves.set(block.height, leaves);
-    return wanted && { record: wanted, leaves };
+    if (known) return known;
+    const leaves = await readBlockLeaves(block, this.#from, () => undefined);
+    if (leaves) keep(this.#leaves, block.height, leaves, BATCHES_KEPT);
+    return leaves;
   }
+
+  /** What was kept of the block may be of records that have changed since: the next proof reads them again. */
+  #mismatch(height: number): NoProof {
+    this.#leaves.delete(height);
+    return { kind: 'does-not-match', height };
+  }
+}
+
+const leafAt = (leaves: Buffer, index: number): Uint8Array =>
+  new Uint8Array(leaves.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES));
+
+function keep<T>(kept: Map<number, T>, height: number, value: T, max: number): void {
+  if (kept.size >= max) kept.delete(kept.keys().next().value!);
+  kept.set(height, value);
 }
 
 async function sealedEnd(head: HeadReaders | null): Promise<number> {

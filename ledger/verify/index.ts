@@ -3,13 +3,16 @@
 import { FormatError } from '../format/errors.ts';
 import { parseVerifierKey, type VerifierKey } from '../format/note.ts';
 import { type Policy, parsePolicy } from '../format/policy.ts';
-import { parseProofFile } from '../format/proof.ts';
+import { parseProofJson, proofFromJson } from '../format/proof.ts';
+import { RANGE_FORMAT, rangeFromJson } from '../format/proof-range.ts';
+import { checkRange } from './range.ts';
 import { STEP_NAMES, type VerifyReport } from './report.ts';
 import { checkProof } from './steps.ts';
 
 export type {
   BlockSummary,
   CheckpointSummary,
+  RangeSummary,
   RecordSummary,
   StepName,
   VerifyReport,
@@ -36,7 +39,12 @@ export function verifyProof(proofJsonText: string, options: VerifyOptions = {}):
       typeof options.gatewayKey === 'string'
         ? parseVerifierKey(options.gatewayKey)
         : (options.gatewayKey ?? null);
-    const checked = checkProof(parseProofFile(proofJsonText), { policy, gatewayKey });
+    const value = parseProofJson(proofJsonText) as { format?: unknown } | null;
+    const trusted = { policy, gatewayKey };
+    const checked =
+      value?.format === RANGE_FORMAT
+        ? checkRange(rangeFromJson(value, proofJsonText), trusted)
+        : checkProof(proofFromJson(value, proofJsonText), trusted);
     return { ...checked, valid: checked.status !== 'invalid', problem: null };
   } catch (error) {
     if (error instanceof FormatError) return unusable(error);
@@ -52,6 +60,7 @@ function unusable(error: FormatError): VerifyReport {
     steps: STEP_NAMES.map((name) => ({ name, ok: null, detail: 'not reached: the input could not be read' })),
     problem: { code: error.code, message: error.message },
     record: null,
+    range: null,
     block: null,
     checkpoint: null,
     times: { sealedMs: null, existedByMs: null, cosigned: [] },

@@ -45,8 +45,10 @@ export interface VerifyReport {
   readonly steps: readonly VerifyStep[];
   /** Why the input is unusable; null otherwise. */
   readonly problem: { readonly code: FormatErrorCode; readonly message: string } | null;
-  /** Null when the proof file is unusable. */
+  /** Null when the proof file is unusable, or proves a range. */
   readonly record: RecordSummary | null;
+  /** What a file of consecutive records proves; null for a proof of one record. */
+  readonly range: RangeSummary | null;
   /** Null where its text could not be read. Trust these only as far as the steps hold. */
   readonly block: BlockSummary | null;
   readonly checkpoint: CheckpointSummary | null;
@@ -65,6 +67,20 @@ export interface RecordSummary {
   readonly payloadBytes: number;
   /** Leaf hash of the record bytes, lower-case hex. */
   readonly hash: string;
+}
+
+/** Consecutive offsets, each accounted for when the steps hold. */
+export interface RangeSummary {
+  readonly first: number;
+  readonly last: number;
+  /** Records shown. */
+  readonly records: number;
+  /** Records that retention removed, shown by their hashes. */
+  readonly removed: number;
+  /** Offsets that a gap block declares lost before they were sealed. */
+  readonly lost: number;
+  readonly firstReceivedMs: number | null;
+  readonly lastReceivedMs: number | null;
 }
 
 export interface BlockSummary {

@@ -12,6 +12,7 @@ import type { Proof } from '../format/proof.ts';
 import { recordLeafHash, type TelemetryRecord } from '../format/record.ts';
 import { toUtf8 } from '../format/text.ts';
 import type {
+  RangeSummary,
   RecordSummary,
   StepName,
   VerifyReport,
@@ -28,38 +29,68 @@ export interface TrustedInput {
   readonly gatewayKey: VerifierKey | null;
 }
 
-interface Outcome {
+export interface Outcome {
   readonly ok: boolean | null;
   readonly detail: string;
 }
-const holds = (detail: string): Outcome => ({ ok: true, detail });
-const broken = (detail: string): Outcome => ({ ok: false, detail });
-const undecided = (detail: string): Outcome => ({ ok: null, detail });
+export const holds = (detail: string): Outcome => ({ ok: true, detail });
+export const broken = (detail: string): Outcome => ({ ok: false, detail });
+export const undecided = (detail: string): Outcome => ({ ok: null, detail });
 
-interface ReadBlock {
+export interface ReadBlock {
   readonly block: Block;
   readonly hash: Uint8Array;
 }
-interface ReadCheckpoint {
+export interface ReadCheckpoint {
   readonly note: SignedNote;
   readonly checkpoint: Checkpoint;
 }
 /** Text read strictly, or why it could not be. */
-type Read<T> = { readonly value: T; readonly error: null } | { readonly value: null; readonly error: string };
+export type Read<T> =
+  | { readonly value: T; readonly error: null }
+  | { readonly value: null; readonly error: string };
+
+/** What differs between a proof of one record and of a range; the rest is judged alike. */
+export interface Claim {
+  readonly hash: () => Outcome;
+  readonly batch: () => Outcome;
+  readonly block: (head: Read<ReadCheckpoint>) => Outcome;
+  /** The block that the report shows: of a range the last. */
+  readonly shown: Read<ReadBlock>;
+  readonly checkpoint: string;
+  readonly record: RecordSummary | null;
+  readonly range: RangeSummary | null;
+}
 
 /** Checks a proof that was read. Every step of VerifyReport, stopping to judge after the first that fails. */
 export function checkProof(proof: Proof, trusted: TrustedInput): CheckedProof {
   const leaf = recordLeafHash(proof.record);
-  const block = read(() => readBlock(proof.block));
-  const checkpoint = read(() => readCheckpoint(proof.checkpoint));
+  const shown = read(() => readBlock(proof.block));
+  return judge(
+    {
+      hash: () => holds(`SHA-256 of the record's bytes is ${toHex(leaf)}`),
+      batch: () => batchRootStep(proof, leaf, shown),
+      block: (head) => blockStep(proof, shown, head),
+      shown,
+      checkpoint: proof.checkpoint,
+      record: summaryOf(proof.record, leaf),
+      range: null,
+    },
+    trusted,
+  );
+}
+
+export function judge(claim: Claim, trusted: TrustedInput): CheckedProof {
+  const { shown } = claim;
+  const checkpoint = read(() => readCheckpoint(claim.checkpoint));
   const keys = gatewayKeys(trusted, checkpoint.value?.checkpoint.origin);
   const cosigned = cosignatures(trusted.policy, checkpoint.value?.note);
 
   const run = new StepRun();
-  run.step('record hash', () => holds(`SHA-256 of the record's bytes is ${toHex(leaf)}`));
-  run.step('batch root', () => batchRootStep(proof, leaf, block));
-  run.step('block', () => blockStep(proof, block, checkpoint));
-  run.step('checkpoint', () => checkpointStep(block, checkpoint));
+  run.step('record hash', claim.hash);
+  run.step('batch root', claim.batch);
+  run.step('block', () => claim.block(checkpoint));
+  run.step('checkpoint', () => checkpointStep(shown, checkpoint));
   run.step('gateway signature', () => gatewayStep(keys, checkpoint.value!));
   run.step('cosignatures', () => cosignatureStep(trusted.policy, cosigned));
 
@@ -69,10 +100,11 @@ export function checkProof(proof: Proof, trusted: TrustedInput): CheckedProof {
     status,
     trust: keys.trust,
     steps: run.steps,
-    record: summaryOf(proof.record, leaf),
-    block: block.value && blockSummary(block.value),
+    record: claim.record,
+    range: claim.range,
+    block: shown.value && blockSummary(shown.value),
     checkpoint: checkpoint.value && checkpointSummary(checkpoint.value.checkpoint),
-    times: timesOf(block.value, status === 'invalid' || !signed ? null : trusted.policy, cosigned),
+    times: timesOf(shown.value, status === 'invalid' || !signed ? null : trusted.policy, cosigned),
   };
 }
 
@@ -100,7 +132,7 @@ function statusOf(run: StepRun, signed: boolean, policy: Policy | null): VerifyS
   return run.outcome('cosignatures') === true ? 'final' : 'pending';
 }
 
-function read<T>(parse: () => T): Read<T> {
+export function read<T>(parse: () => T): Read<T> {
   try {
     return { value: parse(), error: null };
   } catch (error) {
@@ -109,7 +141,7 @@ function read<T>(parse: () => T): Read<T> {
   }
 }
 
-function readBlock(text: string): ReadBlock {
+export function readBlock(text: string): ReadBlock {
   const bytes = toUtf8(text, 'block', 'BLOCK_INVALID');
   return { block: parseBlock(bytes), hash: blockHash(bytes) };
 }

@@ -1,0 +1,107 @@
+// Proofs from a data directory on this machine, also of a gateway that runs: finds the records, waits for their block.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { coldFs } from '../gateway/cold/cold-fs.ts';
+import { realFs } from '../gateway/log/fs.ts';
+import { openReader } from '../gateway/log/reader.ts';
+import { leafSource } from '../gateway/log/retention/leaf-files.ts';
+import { LogError, type LogReader, type SearchableLogReader } from '../gateway/log/types.ts';
+import { offset } from '../ledger/format/brand.ts';
+import type { Proof } from '../ledger/format/proof.ts';
+import type { RangeProof } from '../ledger/format/proof-range.ts';
+import { Prover, type RangeResult } from '../ledger/tiles/prove.ts';
+import { directoryTiles } from '../ledger/tiles/source.ts';
+import type { GatewayConfig } from './config/schema.ts';
+import { CommandError, EXIT } from './errors.ts';
+import { readCopy, withCopy } from './record-copy.ts';
+import type { Wanted } from './wanted.ts';
+
+/** A record is sealed within about a second of its ack; this long the command waits for it. */
+export const SEAL_WAIT_MS = 10_000;
+export const SEAL_POLL_MS = 100;
+
+export type Proven =
+  | { readonly kind: 'record'; readonly proof: Proof }
+  | { readonly kind: 'range'; readonly proof: RangeProof };
+
+/** @param copyFile records that the log may no longer hold */
+export async function proveFromDirectory(
+  { dataDir, cold }: GatewayConfig,
+  wanted: Wanted,
+  copyFile: string | undefined,
+): Promise<Proven> {
+  if (!existsSync(join(dataDir, 'log')))
+    throw new CommandError(EXIT.usage, `${dataDir} is not a data directory of a gateway`, {
+      hint: 'give --data-dir, or --url of a running gateway',
+    });
+  const fs = cold ? coldFs(dataDir, cold) : realFs;
+  const reader = await openReader({ dataDir, fs });
+  try {
+    const read = (first: number, count: number) => held(reader, first, count);
+    const prover = new Prover({
+      tiles: directoryTiles(join(dataDir, 'ledger')),
+      records: copyFile === undefined ? read : withCopy(read, readCopy(copyFile)),
+      leaves: leafSource(dataDir, fs),
+    });
+    const { first, last, isRange } = await offsetsOf(wanted, reader);
+    const deadline = Date.now() + SEAL_WAIT_MS;
+    for (;;) {
+      const result = isRange ? await prover.proveRange(first, last) : await prover.prove(first);
+      if (result.kind === 'proof')
+        return isRange
+          ? { kind: 'range', proof: result.proof as RangeProof }
+          : { kind: 'record', proof: result.proof as Proof };
+      const end = await reader.end();
+      if (result.kind !== 'not-sealed-yet' || last >= end || Date.now() > deadline)
+        throw new CommandError(EXIT.unable, reasonOf(result, last, end));
+      await sleep(SEAL_POLL_MS);
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+async function offsetsOf(
+  wanted: Wanted,
+  reader: SearchableLogReader,
+): Promise<{ first: number; last: number; isRange: boolean }> {
+  if (wanted.kind === 'offsets') return wanted;
+  const { topic, device, atMs } = wanted;
+  let from = await reader.start();
+  for (;;) {
+    const page = await reader.query({ topic, device, fromMs: atMs, fromOffset: from, limit: 1 });
+    const [record] = page.records;
+    if (record) return { first: record.offset, last: record.offset, isRange: false };
+    if (page.complete)
+      throw new CommandError(EXIT.unable, 'no record of that topic and device at or after that time is held');
+    from = page.next;
+  }
+}
+
+async function held(reader: LogReader, first: number, count: number) {
+  try {
+    return await reader.fetch(offset(first), { maxRecords: count, maxBytes: 16 * 1024 * 1024 });
+  } catch (error) {
+    // What can't be read can't be proven; `tidemark fsck` says where the damage is.
+    if (error instanceof LogError && error.code === 'SEGMENT_DAMAGED') return [];
+    throw error;
+  }
+}
+
+function reasonOf(result: Exclude<RangeResult, { kind: 'proof' }>, at: number, end: number): string {
+  switch (result.kind) {
+    case 'not-sealed-yet':
+      return at >= end
+        ? `there is no record at offset ${at}: the log ends at ${end}`
+        : `record ${at} is not sealed yet (sealed up to ${result.sealedEnd}): is the gateway running?`;
+    case 'not-held':
+      return `record ${at} is sealed in block ${result.height}, but the log no longer holds all records of that block: with an exported copy of them give --copy FILE`;
+    case 'lost':
+      return `offset ${at} was lost before it could be sealed; gap block ${result.height} says so`;
+    case 'too-large':
+      return `these records are too large for one file: prove those before ${result.end} first`;
+    case 'does-not-match':
+      return `the log’s records do not lead to the root sealed in block ${result.height}: run \`tidemark fsck --deep\``;
+  }
+}
