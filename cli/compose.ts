@@ -1,16 +1,24 @@
 // Wires the rooms of the house into one running gateway, in the order in which they depend on each other, and takes
 // them down in reverse. Holds no behaviour of its own.
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import { type Act, actRecord } from '../gateway/access/acts.ts';
+import { Administration } from '../gateway/access/administration.ts';
+import { AccessControl } from '../gateway/access/control.ts';
+import { AccessStore } from '../gateway/access/store.ts';
 import { Admission } from '../gateway/admission/admission.ts';
 import { DerivedTail } from '../gateway/api/derived.ts';
+import { startLocalAdmin } from '../gateway/api/local-admin.ts';
 import { ProofWorker } from '../gateway/api/proofs.ts';
+import type { Applied } from '../gateway/api/routes/admin.ts';
 import { createHttpServer } from '../gateway/api/server.ts';
 import { coldFs } from '../gateway/cold/cold-fs.ts';
 import { CallerGuard } from '../gateway/ingest/caller.ts';
 import { ConnectionCaps, capConnections } from '../gateway/ingest/connection-caps.ts';
+import { Door } from '../gateway/ingest/door.ts';
 import { httpIngest } from '../gateway/ingest/http/plugin.ts';
 import { type MqttServer, startMqtt } from '../gateway/ingest/mqtt/listener.ts';
 import { attachWebSocket, type WebSocketIngest } from '../gateway/ingest/websocket/attach.ts';
@@ -26,6 +34,7 @@ import { loadOrCreateGatewayKey } from '../ledger/seal/key.ts';
 import { defaultOrigin, type GatewayConfig } from './config/schema.ts';
 import { CommandError, EXIT } from './errors.ts';
 import { pressureOf } from './pressure.ts';
+import { Reloader } from './reload.ts';
 import { Stages } from './stages.ts';
 import { VERSION } from './version.ts';
 
@@ -38,6 +47,10 @@ export interface RunningGateway {
   /** e.g. mqtt://127.0.0.1:1883; null when MQTT is switched off. */
   readonly mqttUrl: string | null;
   readonly recovery: Log['recovery'];
+  /** The admin token, at the very first start only: show it once, keep it nowhere. */
+  firstToken(): string | null;
+  /** Reads the configuration again; rejects with an error for people, having changed nothing. */
+  reload(by: string): Promise<Applied>;
   /** Resolves if the log's writer dies; the process must then end without waiting for anything. */
   readonly failed: Promise<LogError>;
   /** Stops taking records, lets every room finish its step, seals what is durable, closes the log. */
@@ -58,18 +71,30 @@ class Opened {
   }
 }
 
-/** @throws CommandError, LogError (LOCKED, …), KeyError; nothing stays open then. */
-export async function startGateway(config: GatewayConfig, logger: Logger): Promise<RunningGateway> {
+/**
+ * `load` reads the configuration again, for reloads.
+ * @throws CommandError, LogError (LOCKED, …), KeyError; nothing stays open then.
+ */
+export async function startGateway(
+  config: GatewayConfig,
+  logger: Logger,
+  load: () => GatewayConfig = () => config,
+): Promise<RunningGateway> {
   const opened = new Opened();
   try {
-    return await start(config, logger, opened);
+    return await start(config, logger, opened, load);
   } catch (error) {
     await opened.close();
     throw error;
   }
 }
 
-async function start(config: GatewayConfig, logger: Logger, opened: Opened): Promise<RunningGateway> {
+async function start(
+  config: GatewayConfig,
+  logger: Logger,
+  opened: Opened,
+  load: () => GatewayConfig,
+): Promise<RunningGateway> {
   const { dataDir } = config;
   mkdirSync(dataDir, { recursive: true });
   const log = opened.add(await openLog({ dataDir, config: config.log }), (part) => part.close());
@@ -113,6 +138,35 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
     part.close(),
   );
   const guard = new CallerGuard(config.http);
+  const store = opened.add(new AccessStore(dataDir), (part) => part.close());
+  const access = opened.add(new AccessControl({ config: config.access, store }), (part) => part.close());
+  const record = async (acts: readonly Act[]) => {
+    await log.appendAll(acts.map((act) => actRecord(act, Date.now())));
+  };
+  const administration = new Administration({ store, record, access, config: () => config.access });
+  const httpLogger = logger.child({}, { level: logger.isLevelEnabled('warn') ? 'warn' : logger.level });
+  const reloader = new Reloader({
+    inForce: config,
+    load,
+    record,
+    parts: [
+      {
+        keys: ['access'],
+        except: ['access.passwords.rememberMs', 'access.passwords.maxRemembered', 'access.maxPrincipals'],
+        check: (next) => access.check(next.access),
+        apply: (next) => access.configure(next.access),
+      },
+      {
+        keys: ['logLevel'],
+        apply: ({ logLevel }) => {
+          logger.level = logLevel;
+          httpLogger.level = logger.isLevelEnabled('warn') ? 'warn' : logLevel;
+        },
+      },
+      { keys: ['forwarders'], apply: (next) => stages.useForwarders(next) },
+    ],
+  });
+  const local = new WeakSet<Socket>();
   const caps = new ConnectionCaps(config.connections);
 
   let ready = false;
@@ -126,6 +180,10 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
       derived,
       proofs,
       guard,
+      door: new Door(access, guard),
+      admin: { administration, apply: (by) => reloader.apply(by) },
+      local,
+      accessFigures: () => access.figures(),
       devices: () => admission.devices.export(),
       deviceCount: () => admission.devices.size,
       ingestFigures: () => ({
@@ -140,7 +198,7 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
       dashboardDir: dashboardDir(),
       plugins: [(app) => httpIngest(app, { admission, config: config.ingest })],
       isReady: () => ready,
-      logger: logger.child({}, { level: logger.isLevelEnabled('warn') ? 'warn' : logger.level }),
+      logger: httpLogger,
     }),
     (part) => part.close(),
   );
@@ -158,6 +216,11 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
   const httpUrl = await listening('http', config.http, () =>
     http.listen({ host: config.http.host, port: config.http.port }),
   );
+  const localAdmin = await startLocalAdmin(dataDir, local, (request, response) =>
+    http.routing(request, response),
+  );
+  if (localAdmin) opened.add(localAdmin, (part) => part.close());
+  else logger.warn({ dataDir }, 'no local admin socket: the path is too long; use --url and a token');
   let mqttUrl: string | null = null;
   if (config.mqtt.enabled) {
     mqtt = opened.add(
@@ -186,6 +249,8 @@ async function start(config: GatewayConfig, logger: Logger, opened: Opened): Pro
     httpUrl,
     mqttUrl,
     recovery: log.recovery,
+    firstToken: () => administration.firstToken(),
+    reload: (by) => reloader.apply(by),
     failed,
     close: () => opened.close(),
   };

@@ -17,13 +17,14 @@ const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 type Shared = Pick<StageOptions<unknown>, 'appender' | 'logger'>;
 
 export class Stages {
-  readonly #config: GatewayConfig;
+  #config: GatewayConfig;
   readonly #log: Log;
   readonly #shared: Shared;
   readonly #sealer: StageHost;
-  readonly #others: StageHost[];
+  readonly #fixed: StageHost[];
+  readonly #forwarders = new Map<string, { host: StageHost; config: ForwarderConfig }>();
   /** Null where nothing is ever removed. */
-  readonly #retention: RetentionHost | null;
+  #retention: RetentionHost | null;
 
   constructor(config: GatewayConfig, origin: string, log: Log, shared: Shared) {
     this.#config = config;
@@ -37,7 +38,7 @@ export class Stages {
       recovery: recoveryFacts(log),
     });
     const { templates } = config.ingest;
-    this.#others = [
+    this.#fixed = [
       ...(config.windows.length > 0
         ? [
             this.#host<WindowsStageConfig>('windows', '../gateway/windows/worker', {
@@ -50,11 +51,40 @@ export class Stages {
         this.#host<ModelStageConfig>(`model:${model.name}`, '../models/worker', { model, templates }),
       ),
       ...(config.cold ? [this.#host<ColdConfig>('cold', '../gateway/cold/worker', config.cold)] : []),
-      ...config.forwarders.map((forwarder) =>
-        this.#host<ForwarderConfig>(`forwarder:${forwarder.name}`, '../sync/worker', forwarder),
-      ),
     ];
+    for (const forwarder of config.forwarders) this.#addForwarder(forwarder);
     this.#retention = this.#retentionHost();
+  }
+
+  get #others(): StageHost[] {
+    return [...this.#fixed, ...[...this.#forwarders.values()].map(({ host }) => host)];
+  }
+
+  #addForwarder(config: ForwarderConfig): StageHost {
+    const host = this.#host<ForwarderConfig>(`forwarder:${config.name}`, '../sync/worker', config);
+    this.#forwarders.set(config.name, { host, config });
+    return host;
+  }
+
+  /**
+   * Stops forwarders that are gone or changed, and starts those that are new or changed, at their cursors. The others go on.
+   * Retention begins anew, for it must know whom to wait for.
+   */
+  async useForwarders({ forwarders }: GatewayConfig): Promise<void> {
+    this.#config = { ...this.#config, forwarders };
+    const wanted = new Map(forwarders.map((forwarder) => [forwarder.name, forwarder]));
+    const over = [...this.#forwarders].filter(
+      ([name, { config }]) => JSON.stringify(config) !== JSON.stringify(wanted.get(name)),
+    );
+    // Before any of them starts: nothing may be removed that a new one has yet to read.
+    await this.#retention?.stop();
+    await Promise.all(over.map(([, { host }]) => host.stop()));
+    for (const [name] of over) this.#forwarders.delete(name);
+    for (const [name, config] of wanted) {
+      if (!this.#forwarders.has(name)) this.#addForwarder(config).start();
+    }
+    this.#retention = this.#retentionHost();
+    this.#retention?.start();
   }
 
   #retentionHost(): RetentionHost | null {

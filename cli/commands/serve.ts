@@ -9,9 +9,11 @@ import type { GatewayConfig } from '../config/schema.ts';
 import { withDataDir } from '../data-dir.ts';
 import { DEMO_MARKER } from '../demo-marker.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
+import { handOverFirstToken } from '../first-token.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
-  const loaded = withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
+  const load = () => withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
+  const loaded = load();
   const logger = createLogger(loaded.config);
   if (existsSync(join(loaded.config.dataDir, DEMO_MARKER))) {
     logger.warn(
@@ -19,9 +21,24 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
       'this data directory holds records of the demo plant; use another one for real devices',
     );
   }
-  const gateway = await startGateway(loaded.config, logger);
+  const gateway = await startGateway(loaded.config, logger, () => load().config);
   announce(gateway, loaded, logger);
+  const { dataDir } = loaded.config;
+  handOverFirstToken(gateway.firstToken(), { dataDir, environment: process.env, logger });
+  process.on('SIGHUP', () => void reload(gateway, logger));
   return untilStopped(gateway, logger);
+}
+
+/** A configuration that can't be used is told line by line; the one in force stays. */
+async function reload(gateway: RunningGateway, logger: Logger): Promise<void> {
+  try {
+    const { applied, restart } = await gateway.reload('SIGHUP');
+    logger.info({ applied, restart }, 'the configuration was read again');
+    if (restart.length > 0) logger.warn({ restart }, 'these settings count only after a restart');
+  } catch (error) {
+    const { message } = error as Error;
+    logger.error({ problems: message.split('\n') }, 'the configuration was not changed: it cannot be used');
+  }
 }
 
 export const createLogger = (config: GatewayConfig): Logger =>

@@ -1,6 +1,7 @@
 // The whole configuration: each room's own section under one roof. Holds no settings but those of no single room.
 import { hostname } from 'node:os';
 import { z } from 'zod';
+import { accessConfigSchema } from '../../gateway/access/config.ts';
 import { ingestConfigSchema, pressureConfigSchema } from '../../gateway/admission/config.ts';
 import { httpConfigSchema } from '../../gateway/api/config.ts';
 import { coldConfigSchema } from '../../gateway/cold/config.ts';
@@ -38,6 +39,7 @@ export const gatewayConfig = z
       .enum(['debug', 'info', 'warn', 'error'])
       .default('info')
       .describe('What is written to standard error, as JSON lines.'),
+    access: accessConfigSchema.prefault({}).describe('Who may do what.'),
     ingest: ingestConfigSchema.prefault({}).describe('What is accepted from devices, whatever the protocol.'),
     pressure: pressureConfigSchema
       .prefault({})

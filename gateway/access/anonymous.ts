@@ -1,16 +1,16 @@
-// Access while nobody has a name: programs on this machine may do everything, all others nothing.
+// Who comes without a name: programs on this machine may send, hear, read and prove; administer nothing. All others: nothing.
 import { isIPv4 } from 'node:net';
 import type { Access, AccessVerdict, Principal } from './types.ts';
 
 export const ANONYMOUS: Principal = {
   name: '',
-  role: 'admin',
+  role: 'operator',
   anonymous: true,
   device: null,
   expiresMs: null,
   mayPublish: () => true,
   maySubscribe: () => true,
-  may: () => true,
+  may: (right) => right !== 'administer',
 };
 
 const LOOPBACK_ONLY: AccessVerdict = {

@@ -1,18 +1,22 @@
 // What the composition hands to the HTTP server: readers and figures of the other rooms. The server owns no
 // state of theirs and changes nothing through these.
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
+import type { AccessFigures } from '../access/control.ts';
 import type { DeviceSeen } from '../admission/devices.ts';
 import type { PressureFigures } from '../admission/pressure.ts';
 import type { AdmissionFigures } from '../admission/types.ts';
 import type { CallerGuard } from '../ingest/caller.ts';
 import type { ConnectionCapsFigures } from '../ingest/connection-caps.ts';
+import type { Door } from '../ingest/door.ts';
 import type { MqttFigures } from '../ingest/mqtt/listener.ts';
 import type { WebSocketFigures } from '../ingest/websocket/attach.ts';
 import type { LogFigures, SearchableLogReader } from '../log/types.ts';
 import type { StageFigures } from '../stage/types.ts';
 import type { HttpConfig } from './config.ts';
 import type { DerivedTail } from './derived.ts';
+import type { LocalCallers } from './local-admin.ts';
 import type { ProofSource } from './proofs.ts';
+import type { AdminDeps } from './routes/admin.ts';
 
 /** What the adapters and admission count. */
 export interface IngestFigures {
@@ -56,8 +60,15 @@ export interface ApiDeps {
   readonly proofs: ProofSource;
   /** Built dashboard; when index.html is missing there, `/` says how to build it. */
   readonly dashboardDir: string;
-  /** Stands before every route, those of plugins too; shared with the WebSocket upgrades of the port. */
+  /** Shared with the WebSocket upgrades of the port. */
   readonly guard: CallerGuard;
+  /** Stands before every route, those of plugins too, unless their `config.access` is 'own'. */
+  readonly door: Door;
+  /** Absent where nothing can be administered. */
+  readonly admin?: AdminDeps;
+  /** Connections to the local admin socket. */
+  readonly local?: LocalCallers;
+  accessFigures?(): AccessFigures;
   /** Registered at the root, behind the guard, e.g. HTTP ingest. */
   readonly plugins: readonly ((app: FastifyInstance) => Promise<void> | void)[];
   /** True once the gateway takes records; false while it starts and while it shuts down. */

@@ -1,5 +1,6 @@
 // The gateway's metrics as a table: name, kind, help, and where in the figures the value stands. Names end in their
 // unit, counters in `_total`; the prefix `tidemark_` is put before. Counts nothing itself.
+import type { AccessFigures } from '../access/control.ts';
 import type { LogFigures } from '../log/types.ts';
 import type { StageFigures } from '../stage/types.ts';
 import type { IngestFigures } from './deps.ts';
@@ -12,6 +13,8 @@ export interface MetricFigures {
   readonly readsRefused: number;
   /** By code of the refusal. */
   readonly callersRefused: Readonly<Record<string, number>>;
+  /** Null where there are no names. */
+  readonly access: AccessFigures | null;
 }
 
 /** One value; or one per value of the metric's label. */
@@ -75,6 +78,23 @@ const GATEWAY: readonly Metric[] = [
     'Requests refused for who made them, by code.',
     ({ callersRefused }) => callersRefused,
     'code',
+  ),
+  counter(
+    'access_accepted_total',
+    'Callers and clients let in, by what they showed.',
+    ({ access }) => access?.accepted ?? {},
+    'by',
+  ),
+  counter(
+    'access_refused_total',
+    'Callers and clients not let in, on all ports, by code.',
+    ({ access }) => access?.refused ?? {},
+    'code',
+  ),
+  counter(
+    'access_passwords_hashed_total',
+    'Passwords that had to be hashed; the others were remembered.',
+    ({ access }) => access?.hashed ?? 0,
   ),
 ];
 

@@ -3,13 +3,13 @@
 import { createServer } from 'node:http';
 import fastify, { type FastifyInstance, LogController } from 'fastify';
 import { directoryTiles } from '../../ledger/tiles/source.ts';
-import type { CallerGuard } from '../ingest/caller.ts';
-import { sendProblem } from '../ingest/problem.ts';
 import type { ApiDeps } from './deps.ts';
+import { useDoor } from './doorkeeper.ts';
 import { Gate } from './gate.ts';
 import { useSecurityHeaders } from './headers.ts';
 import { useProblems } from './problem.ts';
 import { RateKeeper } from './rate.ts';
+import { adminRoutes } from './routes/admin.ts';
 import { blockRoutes } from './routes/blocks.ts';
 import { dashboardRoutes } from './routes/dashboard.ts';
 import { derivedRoutes } from './routes/derived.ts';
@@ -29,10 +29,10 @@ const TICK_MS = 1000;
 
 /** Everything but listening: call `listen({ host, port })` on what comes back, and `close()` to end it. */
 export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> {
-  const { config, guard } = deps;
+  const { config, door } = deps;
   const app = createApp(deps);
   useSecurityHeaders(app);
-  useGuard(app, guard);
+  useDoor(app, deps);
   useProblems(app);
 
   const tiles = directoryTiles(deps.ledgerDir);
@@ -56,8 +56,10 @@ export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> 
     log: deps.log.figures(),
     ingest: deps.ingestFigures(),
     readsRefused: gate.refused,
-    callersRefused: guard.refused,
+    callersRefused: door.refused,
+    access: deps.accessFigures?.() ?? null,
   }));
+  if (deps.admin) adminRoutes(app, deps.admin);
   for (const plugin of deps.plugins) await plugin(app);
   await dashboardRoutes(app, deps.dashboardDir);
 
@@ -91,14 +93,6 @@ function createApp({ config, logger }: ApiDeps): FastifyInstance {
   });
   app.server.maxConnections = config.maxConnections;
   return app;
-}
-
-/** Puts the guard before every route of `app`, plugins included. */
-function useGuard(app: FastifyInstance, guard: CallerGuard): void {
-  app.addHook('onRequest', async (request, reply) => {
-    const problem = guard.judge(request.raw);
-    if (problem) return sendProblem(reply, problem);
-  });
 }
 
 interface Pulsed {

@@ -2,7 +2,7 @@
 // but the rate, and names no device.
 import type { PressureFigures } from '../admission/pressure.ts';
 import type { IngestSource } from '../admission/types.ts';
-import type { CallerGuard } from '../ingest/caller.ts';
+import type { Door } from '../ingest/door.ts';
 import type { StageFigures } from '../stage/types.ts';
 import type { ApiDeps, IngestFigures } from './deps.ts';
 import type { SealedBlocks, SealedFigures } from './sealed.ts';
@@ -63,7 +63,7 @@ export async function readStatus({ deps, sealed, tail }: StatusSources, nowMs: n
     ready: deps.isReady(),
     log: { start, end, bytes, recordsPerSecond },
     ingest: adapters(ingest),
-    rejected: refusals(ingest, deps.guard),
+    rejected: refusals(ingest, deps.door),
     pressure: deps.pressure(),
     devices: deps.deviceCount(),
     stages: deps.stages(),
@@ -84,8 +84,8 @@ function adapters({ admission, mqtt, websocket }: IngestFigures): Status['ingest
   };
 }
 
-function refusals({ admission }: IngestFigures, guard: CallerGuard): Status['rejected'] {
-  const callers = Object.values(guard.refused).reduce((sum, count) => sum + count, 0);
+function refusals({ admission }: IngestFigures, door: Door): Status['rejected'] {
+  const callers = Object.values(door.refused).reduce((sum, count) => sum + count, 0);
   const notAllowed = admission.rejected['not-allowed'] + callers;
   return { ...admission.rejected, ...admission.shed, 'not-allowed': notAllowed };
 }

@@ -2,6 +2,7 @@
 // (counted); it never makes the gateway hold more than its buffer limit, and one that stops reading is let go.
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply } from 'fastify';
+import type { Principal } from '../access/types.ts';
 import type { DerivedRecord } from './derived.ts';
 
 export interface TailLimits {
@@ -21,6 +22,7 @@ const PATIENCE_TICKS = 30;
 
 interface Client {
   readonly stream: ServerResponse;
+  readonly principal: Principal | null;
   stuckTicks: number;
 }
 
@@ -43,8 +45,8 @@ export class Tail {
     return this.#clients.size >= this.#limits.maxTailClients;
   }
 
-  /** Takes over the reply's socket; `opening` is sent at once. Ask `full` first. */
-  add(reply: FastifyReply, opening: string): void {
+  /** Takes over the reply's socket; `opening` is sent at once. Ends when `principal` may no longer read. Ask `full` first. */
+  add(reply: FastifyReply, principal: Principal | null, opening: string): void {
     reply.hijack();
     const stream = reply.raw;
     stream.writeHead(200, {
@@ -54,7 +56,7 @@ export class Tail {
       'cache-control': 'no-store',
       'x-accel-buffering': 'no',
     });
-    const client: Client = { stream, stuckTicks: 0 };
+    const client: Client = { stream, principal, stuckTicks: 0 };
     this.#clients.add(client);
     stream.on('close', () => this.#clients.delete(client));
     stream.on('error', () => this.#clients.delete(client));
@@ -71,16 +73,18 @@ export class Tail {
     this.#budget -= 1;
     const text = `event: record\nid: ${record.offset}\ndata: ${record.json}\n\n`;
     for (const client of this.#clients) {
-      if (this.#isFull(client)) this.#skipped += 1;
+      if (isOver(client)) client.stream.end();
+      else if (this.#isFull(client)) this.#skipped += 1;
       else client.stream.write(text);
     }
   }
 
-  /** Once a second: renews the budget, lets go of dead clients, sends the figures. */
+  /** Once a second: renews the budget, lets go of dead clients and of those who may no longer read, sends the figures. */
   tick(figures: string): void {
     this.#budget = this.#limits.maxTailRecordsPerSecond;
     for (const client of this.#clients) {
-      if (!this.#isFull(client)) {
+      if (isOver(client)) client.stream.end();
+      else if (!this.#isFull(client)) {
         client.stuckTicks = 0;
         client.stream.write(figures);
       } else {
@@ -98,6 +102,11 @@ export class Tail {
     for (const { stream } of this.#clients) stream.end();
     this.#clients.clear();
   }
+}
+
+function isOver({ principal }: Client): boolean {
+  if (principal === null) return false;
+  return !principal.may('read') || (principal.expiresMs !== null && principal.expiresMs <= Date.now());
 }
 
 /** One server-sent event; `json` must be on one line. */

@@ -10,20 +10,26 @@ const NOT_BUILT =
 
 export async function dashboardRoutes(app: FastifyInstance, dashboardDir: string): Promise<void> {
   if (!existsSync(join(dashboardDir, 'index.html'))) {
-    app.get('/', async (_request, reply) =>
+    app.get('/', { config: { access: 'public' } }, async (_request, reply) =>
       reply.code(503).header('cache-control', 'no-store').type('text/plain; charset=utf-8').send(NOT_BUILT),
     );
     return;
   }
-  await app.register(fastifyStatic, {
-    root: dashboardDir,
-    dotfiles: 'ignore',
-    cacheControl: false,
-    decorateReply: false,
-    setHeaders: (reply, path) => {
-      // Vite names files in assets/ by their content; the page itself must be asked for anew.
-      const hashed = path.includes('/assets/') || path.includes('\\assets\\');
-      reply.header('cache-control', hashed ? 'public, max-age=31536000, immutable' : 'no-cache');
-    },
+  await app.register(async (scope) => {
+    // The page itself holds nothing of anyone's; what it shows it asks for, with the token it is given.
+    scope.addHook('onRoute', (route) => {
+      route.config = { ...route.config, access: 'public' };
+    });
+    await scope.register(fastifyStatic, {
+      root: dashboardDir,
+      dotfiles: 'ignore',
+      cacheControl: false,
+      decorateReply: false,
+      setHeaders: (reply, path) => {
+        // Vite names files in assets/ by their content; the page itself must be asked for anew.
+        const hashed = path.includes('/assets/') || path.includes('\\assets\\');
+        reply.header('cache-control', hashed ? 'public, max-age=31536000, immutable' : 'no-cache');
+      },
+    });
   });
 }

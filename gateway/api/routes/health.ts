@@ -2,10 +2,11 @@
 import type { FastifyInstance } from 'fastify';
 
 export function healthRoutes(app: FastifyInstance, isReady: () => boolean): void {
-  app.get('/healthz', async (_request, reply) =>
+  const access = { config: { access: 'public' } } as const;
+  app.get('/healthz', access, async (_request, reply) =>
     reply.header('cache-control', 'no-store').type('text/plain').send('ok\n'),
   );
-  app.get('/readyz', async (_request, reply) => {
+  app.get('/readyz', access, async (_request, reply) => {
     const ready = isReady();
     return reply
       .code(ready ? 200 : 503)

@@ -5,7 +5,8 @@ import { CHECKPOINT_PATH, type TileReader } from '../../../ledger/format/tile.ts
 import { sendProblem } from '../../ingest/problem.ts';
 
 export function ledgerFileRoutes(app: FastifyInstance, tiles: TileReader): void {
-  app.get<{ Params: { '*': string } }>('/ledger/*', async (request, reply) => {
+  const access = { config: { access: 'prove' } } as const;
+  app.get<{ Params: { '*': string } }>('/ledger/*', access, async (request, reply) => {
     const path = request.params['*'];
     const bytes = await tiles(path);
     if (path === CHECKPOINT_PATH) {

@@ -17,8 +17,10 @@ const SEALING_MS = 1000;
 const MAX_RANGE = 1_000;
 
 export function proofRoutes(app: FastifyInstance, reader: LogReader, proofs: ProofSource, gate: Gate): void {
+  const access = { config: { access: 'prove' } } as const;
   app.get<{ Params: { offset: string }; Querystring: Query }>(
     '/api/v1/records/:offset/proof',
+    access,
     async (request, reply) => {
       const at = offsetIn(request.params.offset);
       const last = request.query.last === undefined ? at : offsetIn(request.query.last);
@@ -41,6 +43,7 @@ export function proofRoutes(app: FastifyInstance, reader: LogReader, proofs: Pro
 
   app.get<{ Params: { height: string; device: string } }>(
     '/api/v1/blocks/:height/devices/:device',
+    access,
     async (request, reply) => {
       const height = wholeNumber(request.params.height);
       const { device } = request.params;

@@ -13,7 +13,7 @@ export interface TailSources {
 }
 
 export function tailRoutes(app: FastifyInstance, { tail, rate, status }: TailSources): void {
-  app.get('/api/v1/tail', { exposeHeadRoute: false }, async (_request, reply) => {
+  app.get('/api/v1/tail', { exposeHeadRoute: false }, async (request, reply) => {
     const figures = await status();
     if (tail.full) {
       const detail = 'As many live streams are open as http.maxTailClients allows.';
@@ -21,6 +21,7 @@ export function tailRoutes(app: FastifyInstance, { tail, rate, status }: TailSou
     }
     tail.add(
       reply,
+      request.principal,
       tailEvent('history', JSON.stringify(rate.history)) + tailEvent('figures', JSON.stringify(figures)),
     );
     return reply;

@@ -6,6 +6,8 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
+import { anonymousAccess } from '../../../gateway/access/anonymous.ts';
+import type { Access } from '../../../gateway/access/types.ts';
 import type { DeviceSeen } from '../../../gateway/admission/devices.ts';
 import { type HttpConfig, httpConfigSchema } from '../../../gateway/api/config.ts';
 import type { ApiDeps, IngestFigures } from '../../../gateway/api/deps.ts';
@@ -13,6 +15,7 @@ import { DerivedTail } from '../../../gateway/api/derived.ts';
 import { ProofWorker } from '../../../gateway/api/proofs.ts';
 import { createHttpServer } from '../../../gateway/api/server.ts';
 import { CallerGuard } from '../../../gateway/ingest/caller.ts';
+import { Door } from '../../../gateway/ingest/door.ts';
 import { logConfigSchema } from '../../../gateway/log/config.ts';
 import { openLog } from '../../../gateway/log/log.ts';
 import type { Log } from '../../../gateway/log/types.ts';
@@ -47,6 +50,9 @@ export interface TestOptions {
   readonly seal?: boolean;
   readonly dashboardDir?: string;
   readonly plugins?: ApiDeps['plugins'];
+  /** Default: without names. */
+  readonly access?: Access;
+  readonly admin?: NonNullable<ApiDeps['admin']>;
   /** What the adapters and admission have counted. */
   readonly ingest?: IngestFigures;
   /** Records that stand in the log before the server starts. */
@@ -84,6 +90,8 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     ledgerDir: join(dataDir, 'ledger'),
     proofs,
     guard,
+    door: new Door(options.access ?? anonymousAccess, guard),
+    ...(options.admin ? { admin: options.admin } : {}),
     dashboardDir: options.dashboardDir ?? join(dataDir, 'no-dashboard'),
     plugins: options.plugins ?? [],
     isReady: () => gateway.ready,
