@@ -121,11 +121,13 @@ async function start(
     new Stages(config, origin, log, { appender: derived.observe(log), logger }),
     (part) => part.stop(),
   );
-  const pressure = pressureOf(config, log, stages);
+  let queuedBytes = () => 0;
+  const pressure = pressureOf(config, log, stages, () => queuedBytes());
   const admission = opened.add(
     await Admission.open({ config: config.ingest, log, state, dataDir, logger, pressure }),
     (part) => part.close(),
   );
+  queuedBytes = () => admission.queuedBytes;
   const { cold } = config;
   const reader = opened.add(
     await (cold

@@ -5,7 +5,13 @@ import type { StageFigures } from '../gateway/stage/types.ts';
 import type { GatewayConfig } from './config/schema.ts';
 import type { Stages } from './stages.ts';
 
-export function pressureOf(config: GatewayConfig, log: Log, stages: Stages): Pressure {
+/** `queuedBytes`: of records that wait before the log. */
+export function pressureOf(
+  config: GatewayConfig,
+  log: Log,
+  stages: Stages,
+  queuedBytes: () => number,
+): Pressure {
   /** Stages report records; how many bytes of the log those are is told by what the log holds. */
   const bytesOf = (lag: number): number => {
     const { start, end, bytes } = log.figures();
@@ -22,7 +28,7 @@ export function pressureOf(config: GatewayConfig, log: Log, stages: Stages): Pre
   return new Pressure(config.pressure, {
     waitingBytes: () => {
       const { pendingBytes, unsyncedBytes } = log.figures();
-      return pendingBytes + unsyncedBytes;
+      return pendingBytes + unsyncedBytes + queuedBytes();
     },
     unsealedBytes: () => bytesOf(worstLag((name) => name === 'sealer')),
     unforwardedBytes: () => bytesOf(worstLag((name) => name.startsWith('forwarder:'))),

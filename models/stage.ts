@@ -1,5 +1,7 @@
 // Owns the model stage: values of records become windows of series, windows are scored in batches, scores above the
 // threshold become records. Refuses to decide (anomaly.ts) and to know how results come to stand in the log once.
+
+import { isClockFlagged } from '../gateway/codecs/clock.ts';
 import type { TemplatesConfig } from '../gateway/codecs/config.ts';
 import { numericFields } from '../gateway/codecs/fields.ts';
 import { TopicTemplates } from '../gateway/codecs/template.ts';
@@ -76,6 +78,11 @@ export class Scorer implements Derivation {
     const results: DerivedResult[] = [];
     for (const record of records) {
       if (!isDeviceRecord(record) || !this.#matches(record.topic)) continue;
+      // A series goes by event time: one wrong clock would make all that follows late.
+      if (isClockFlagged(record)) {
+        this.#skipped += 1;
+        continue;
+      }
       let fields = 0;
       for (const [field, value] of numericFields(record, this.#options.templates)) {
         fields += 1;

@@ -1,17 +1,18 @@
 // Decides about every device message, whatever protocol it came by: refuse, recognise as repeated, or hand to the
-// log; answers once the record is durable. Refuses to queue: the log's own bound is the only one.
-import { type RecordInput, SOURCE } from '../../ledger/format/record.ts';
-import { TopicTemplates } from '../codecs/template.ts';
+// log in its turn; answers once the record is durable. What a record must be, judge.ts says; who waits, fair-queue.ts.
+import type { Offset } from '../../ledger/format/brand.ts';
 import type { LogAppender, LogError, LogReader } from '../log/types.ts';
 import type { Cursor } from '../state/state.ts';
 import type { IngestConfig } from './config.ts';
+import { Counts, sourceName } from './counts.ts';
 import type { DeviceTable } from './devices.ts';
-import { fingerprint, type Pending } from './duplicates.ts';
-import { GivenReader } from './given.ts';
+import type { Pending } from './duplicates.ts';
+import { FairQueue } from './fair-queue.ts';
+import { type Candidate, Judge } from './judge.ts';
 import { AdmissionMemory } from './memory.ts';
+import type { PendingMessage } from './message-ids.ts';
 import type { Pressure } from './pressure.ts';
 import { RateLimits } from './rate.ts';
-import { deviceProblem, TopicRules, type TopicVerdict } from './topics.ts';
 import type {
   AdmissionFigures,
   IngestLogger,
@@ -30,7 +31,7 @@ export interface AdmissionOptions {
   /** For the thread that saves snapshots through a connection of its own. */
   readonly dataDir: string;
   readonly logger: IngestLogger;
-  /** How full the gateway is; without it only the log's own bounds refuse. */
+  /** How full the gateway is; without it only the bounds of queue and log refuse. */
   readonly pressure?: Pressure;
   /** Unix ms. Default Date.now. */
   readonly clock?: () => number;
@@ -39,27 +40,35 @@ export interface AdmissionOptions {
 }
 
 type Done = (outcome: Outcome) => void;
+type Shed = Extract<Outcome, { kind: 'shed' }>;
+
+/** A candidate that is new, on its way to the log. */
+interface Entry {
+  readonly candidate: Candidate;
+  readonly done: Done;
+  readonly pending: Pending | PendingMessage | null;
+}
 
 const RETRY_MS = { overloaded: 250, 'disk-full': 5_000, unavailable: 5_000 } as const satisfies Record<
   Exclude<ShedReason, 'rate-limited'>,
   number
 >;
 const DUPLICATE: Outcome = { kind: 'duplicate' };
-const NO_BYTES = new Uint8Array(0);
-const NO_HEADERS: RecordInput['headers'] = [];
-/** Fingerprints are unsigned. */
-const NO_PRINT = -1;
-const SOURCE_NAMES: Readonly<Record<number, IngestSource>> = {
-  [SOURCE.mqtt]: 'mqtt',
-  [SOURCE.websocket]: 'websocket',
-  [SOURCE.http]: 'http',
+const CONFLICT: Outcome = {
+  kind: 'reject',
+  reason: 'malformed',
+  detail: 'the message id was used for another message of this device',
 };
-
-type Shed = Extract<Outcome, { kind: 'shed' }>;
+/** What a record takes in the log beside its payload, more or less. */
+const RECORD_OVERHEAD_BYTES = 256;
 
 const shed = (reason: keyof typeof RETRY_MS): Shed => {
   return { kind: 'shed', reason, retryAfterMs: RETRY_MS[reason] };
 };
+
+/** Whoever waits for no answer does not try again. */
+const told = (outcome: Shed, unacknowledged: boolean): Shed =>
+  unacknowledged ? { ...outcome, dropped: true } : outcome;
 
 function refusedByLog(error: LogError): Outcome {
   if (error.code === 'DISK_FULL') return shed('disk-full');
@@ -74,30 +83,12 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #clock: () => number;
   readonly #steady: () => number;
-  readonly #topics: TopicRules;
+  readonly #counts = new Counts();
   readonly #memory: AdmissionMemory;
-  readonly #given = new GivenReader();
-  readonly #rates: RateLimits;
-  readonly #accepted: Record<IngestSource, number> = { mqtt: 0, websocket: 0, http: 0 };
-  readonly #refused: Record<IngestSource, number> = { mqtt: 0, websocket: 0, http: 0 };
-  readonly #rejected: Record<RejectReason, number> = {
-    malformed: 0,
-    'bad-topic': 0,
-    'too-large': 0,
-    'not-allowed': 0,
-    invalid: 0,
-  };
-  readonly #shed: Record<ShedReason, number> = {
-    overloaded: 0,
-    'rate-limited': 0,
-    'disk-full': 0,
-    unavailable: 0,
-  };
-  readonly #dropped: Record<ShedReason, number> = { ...this.#shed };
-  #duplicateCount = 0;
+  readonly #queue: FairQueue<Entry>;
+  #judge: Judge;
+  #rates: RateLimits;
   #inFlight = 0;
-  /** Fingerprint of the record made last; NO_PRINT: not looked after. */
-  #print = NO_PRINT;
   #drained: (() => void) | null = null;
   #closing = false;
 
@@ -106,9 +97,10 @@ export class Admission {
     this.#options = options;
     this.#clock = options.clock ?? Date.now;
     this.#steady = options.steadyClock ?? (() => performance.now());
-    this.#topics = new TopicRules(new TopicTemplates(config.templates), config);
-    this.#memory = new AdmissionMemory(options);
+    this.#judge = new Judge(config);
+    this.#memory = new AdmissionMemory(options, this.#judge.topics);
     this.#rates = new RateLimits(config.rate, config.maxDevices);
+    this.#queue = new FairQueue(config.fairness, (entry, bytes) => this.#append(entry, bytes));
   }
 
   /** Loads the last snapshot and reads back from the log what came after it: repetitions are known across restarts. */
@@ -129,40 +121,49 @@ export class Admission {
     return this.#memory.devices;
   }
 
+  /**
+   * Other rules for what comes from now on: templates, limits, schemas, clock, rates, fairness. Sizes of what is
+   * remembered (`duplicates`, `maxDevices`, snapshots) stay as they were at the start. Buckets begin full.
+   */
+  update(config: IngestConfig): void {
+    const { duplicates, maxDevices } = this.#options.config;
+    this.#judge = new Judge({ ...config, duplicates, maxDevices });
+    this.#rates = new RateLimits(config.rate, maxDevices);
+    this.#queue.update(config.fairness);
+  }
+
   /** Calls `done` exactly once: after durability, or with why not (then possibly at once). Never throws. */
   submit(submission: Submission, done: Done): void {
-    const source = SOURCE_NAMES[submission.source] ?? 'mqtt';
     this.#inFlight += 1;
-    if (this.#closing) {
-      this.#finish(source, done, shed('unavailable'));
-      return;
-    }
-    const verdict = this.#topics.verdict(submission.topic);
-    const device = submission.device ?? verdict.match.device ?? submission.fallbackDevice;
-    const refusal = this.#refusal(submission, verdict, device);
-    if (refusal !== null) {
-      this.#finish(source, done, refusal);
-      return;
-    }
-    const record = this.#record(submission, verdict, device);
-    this.#enter(record, this.#print, submission.unacknowledged === true, done);
+    const verdict = this.#closing ? shed('unavailable') : this.#judge.judge(submission, this.#clock());
+    if ('kind' in verdict) this.#finish(sourceName(submission.source), done, verdict);
+    else this.#enter(verdict, done);
   }
 
   /** Counts a refusal the adapter made itself, before there was a submission. */
   countRefusal(source: IngestSource, reason: RejectReason): void {
-    this.#refused[source] += 1;
-    this.#rejected[reason] += 1;
+    this.#counts.reject(source, reason);
+  }
+
+  /** Bytes of records that wait their turn: part of how full the gateway is. */
+  get queuedBytes(): number {
+    return this.#queue.figures.bytes;
   }
 
   figures(): AdmissionFigures {
+    const { accepted, refused, rejected, shed, dropped, clock, misfits, duplicates } = this.#counts;
     return {
-      accepted: { ...this.#accepted },
-      refused: { ...this.#refused },
-      duplicates: this.#duplicateCount,
-      rejected: { ...this.#rejected },
-      shed: { ...this.#shed },
-      dropped: { ...this.#dropped },
+      accepted: { ...accepted },
+      refused: { ...refused },
+      duplicates,
+      rejected: { ...rejected },
+      shed: { ...shed },
+      dropped: { ...dropped },
+      clock: { ...clock },
+      misfits: { ...misfits },
+      messageIdsForgotten: this.#memory.messages.forgotten,
       inFlight: this.#inFlight,
+      queued: this.#queue.figures,
       devices: this.devices.size,
       devicesForgotten: this.devices.forgotten + this.#memory.duplicates.forgotten,
       ...this.#memory.saves,
@@ -176,57 +177,50 @@ export class Admission {
     await this.#memory.close();
   }
 
-  #refusal({ payload }: Submission, verdict: TopicVerdict, device: string): Outcome | null {
-    const { maxPayloadBytes, maxDeviceBytes } = this.#options.config;
-    if (payload.length > maxPayloadBytes) {
-      const detail = `the payload has ${payload.length} bytes, the limit is ${maxPayloadBytes}`;
-      return { kind: 'reject', reason: 'too-large', detail };
-    }
-    if (verdict.problem !== null) return { kind: 'reject', reason: 'bad-topic', detail: verdict.problem };
-    const named = device === verdict.match.device;
-    const problem = named ? verdict.deviceProblem : deviceProblem(device, maxDeviceBytes);
-    return problem === null ? null : { kind: 'reject', reason: 'malformed', detail: problem };
-  }
-
-  /** The record to store; its fingerprint is left in #print. */
-  #record(submission: Submission, { match, crc }: TopicVerdict, device: string): RecordInput {
-    this.#given.read(submission, match);
-    const { eventMs, sequence } = this.#given;
-    const guarded = sequence !== null && this.#memory.duplicates.enabled;
-    this.#print = guarded ? fingerprint(crc, submission.payload, eventMs) : NO_PRINT;
-    const receivedMs = this.#clock();
-    return {
-      eventMs: eventMs ?? receivedMs,
-      receivedMs,
-      topic: submission.topic,
-      device,
-      sequence,
-      source: submission.source,
-      contentType: submission.contentType,
-      headers: submission.headers ?? NO_HEADERS,
-      payload: submission.payload,
-      salt: NO_BYTES,
-    };
-  }
-
   /** To the log, unless the record is known: then the answer is, or will be, the first one's. */
-  #enter(record: RecordInput, print: number, unacknowledged: boolean, done: Done): void {
-    const { device, sequence } = record;
-    const guarded = sequence !== null && print !== NO_PRINT;
-    const known = guarded ? this.#memory.duplicates.find(device, sequence, print) : null;
-    if (known === 'stored') {
-      this.#finish(SOURCE_NAMES[record.source]!, done, DUPLICATE);
-    } else if (known !== null) {
+  #enter(candidate: Candidate, done: Done): void {
+    const source = sourceName(candidate.record.source);
+    const known = this.#known(candidate);
+    if (known === 'stored') this.#finish(source, done, DUPLICATE);
+    else if (known === 'conflict') this.#finish(source, done, CONFLICT);
+    else if (known !== null && 'offset' in known)
+      this.#finish(source, done, { kind: 'duplicate', offset: known.offset });
+    else if (known !== null) {
       // Not durable yet. Should the first one fail, this one comes here again and takes its place.
       known.waiting ??= [];
-      known.waiting.push(() => this.#enter(record, print, unacknowledged, done));
-    } else {
-      // Only what would take room is refused for the want of it: a repetition is answered, so that it ends.
-      const refusal = this.#noRoom(device, unacknowledged);
-      if (refusal !== null) this.#finish(SOURCE_NAMES[record.source]!, done, refusal);
-      else
-        this.#append(record, done, guarded ? this.#memory.duplicates.begin(device, sequence, print) : null);
+      known.waiting.push(() => this.#enter(candidate, done));
+    } else this.#enterNew(candidate, source, done);
+  }
+
+  /** Only what would take room is refused for the want of it: a repetition is answered, so that it ends. */
+  #enterNew(candidate: Candidate, source: IngestSource, done: Done): void {
+    const { record, unacknowledged, lane } = candidate;
+    const refusal = this.#noRoom(record.device, unacknowledged);
+    if (refusal !== null) {
+      this.#finish(source, done, refusal);
+      return;
     }
+    const pending = this.#begin(candidate);
+    const bytes = record.payload.length + RECORD_OVERHEAD_BYTES;
+    if (this.#queue.offer(lane, { candidate, done, pending }, bytes, unacknowledged)) return;
+    this.#finish(source, done, told(shed('overloaded'), unacknowledged));
+    this.#settle(pending, null);
+  }
+
+  #known({ record: { device, sequence }, print, digest }: Candidate) {
+    if (digest !== null) return this.#memory.messages.find(digest, print);
+    return print < 0 ? null : this.#memory.duplicates.find(device, sequence!, print);
+  }
+
+  #begin({ record: { device, sequence }, print, digest }: Candidate): Entry['pending'] {
+    if (digest !== null) return this.#memory.messages.begin(digest, print);
+    return print < 0 ? null : this.#memory.duplicates.begin(device, sequence!, print);
+  }
+
+  #settle(pending: Entry['pending'], offset: Offset | null): void {
+    if (pending === null) return;
+    if ('digest' in pending) this.#memory.messages.settle(pending, offset);
+    else this.#memory.duplicates.settle(pending, offset !== null);
   }
 
   #noRoom(device: string, unacknowledged: boolean): Outcome | null {
@@ -235,39 +229,34 @@ export class Admission {
     if (reason === null && waitMs === 0) return null;
     const outcome: Shed =
       reason === null ? { kind: 'shed', reason: 'rate-limited', retryAfterMs: waitMs } : shed(reason);
-    return unacknowledged ? { ...outcome, dropped: true } : outcome;
+    return told(outcome, unacknowledged);
   }
 
-  #append(record: RecordInput, done: Done, pending: Pending | null): void {
-    const source = SOURCE_NAMES[record.source]!;
+  #append({ candidate, done, pending }: Entry, bytes: number): void {
+    const { record } = candidate;
+    const source = sourceName(record.source);
     this.#options.log.append(record, (error, offset) => {
       if (error) {
         // Nothing of it is kept in the log. Answer first, so that the repetition is not told sooner than the original.
         this.#finish(source, done, refusedByLog(error));
-        if (pending) this.#memory.duplicates.settle(pending, false);
-        return;
+        this.#settle(pending, null);
+      } else {
+        // A crash from here on re-delivers at worst: the device saw no ack and retries; the guard, rebuilt from the
+        // log, recognises the repetition.
+        this.#memory.reached(offset);
+        this.devices.seen(record.device, record.topic, record.receivedMs, offset, record.source);
+        this.#counts.stored(candidate);
+        const apart = candidate.misfit === 'quarantine' ? { quarantined: true as const } : {};
+        this.#finish(source, done, { kind: 'stored', offset, ...apart });
+        this.#settle(pending, offset);
       }
-      // A crash from here on re-delivers at worst: the device saw no ack and retries; the guard, rebuilt from the
-      // log, recognises the repetition.
-      this.#memory.reached(offset);
-      this.devices.seen(record.device, record.topic, record.receivedMs, offset, record.source);
-      this.#finish(source, done, { kind: 'stored', offset });
-      if (pending) this.#memory.duplicates.settle(pending, true);
+      this.#queue.finished(bytes);
     });
   }
 
   #finish(source: IngestSource, done: Done, outcome: Outcome): void {
     this.#inFlight -= 1;
-    if (outcome.kind === 'stored') this.#accepted[source] += 1;
-    else if (outcome.kind === 'duplicate') this.#duplicateCount += 1;
-    else {
-      this.#refused[source] += 1;
-      if (outcome.kind === 'reject') this.#rejected[outcome.reason] += 1;
-      else {
-        this.#shed[outcome.reason] += 1;
-        if (outcome.dropped) this.#dropped[outcome.reason] += 1;
-      }
-    }
+    this.#counts.outcome(source, outcome);
     try {
       done(outcome);
     } catch (error) {

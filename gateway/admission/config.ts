@@ -2,11 +2,14 @@
 // full the gateway may be.
 import { z } from 'zod';
 import { templatesSchema } from '../codecs/config.ts';
+import { fairnessConfigSchema } from './fair-queue.ts';
 import { rateConfigSchema } from './rate.ts';
+import { schemaRulesSchema } from './schemas.ts';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 const MAX_BYTES = 2 ** 50;
+const MAX_SPAN_MS = 2 ** 50;
 
 const duplicatesSchema = z.strictObject({
   window: z
@@ -22,7 +25,37 @@ const duplicatesSchema = z.strictObject({
     .min(1024)
     .max(16_777_216)
     .default(1_048_576)
-    .describe('Entries of all devices together (12 bytes each); when reached, windows stop growing.'),
+    .describe('Entries of all devices together (16 bytes each); when reached, windows stop growing.'),
+  messageIds: z
+    .number()
+    .int()
+    .min(0)
+    .max(4_194_304)
+    .default(65_536)
+    .describe(
+      'Message ids (HTTP Idempotency-Key, MQTT 5 user property message-id) of all devices that are remembered; the least recent gives way. 0: ids are stored but repetitions not recognised.',
+    ),
+});
+
+const clockSchema = z.strictObject({
+  maxAheadMs: z
+    .int()
+    .min(0)
+    .max(MAX_SPAN_MS)
+    .nullable()
+    .default(600_000)
+    .describe(
+      'A device time further ahead of its receipt than this is kept as sent, flagged (header tidemark-clock: ahead) and left out of windows and models. null: never.',
+    ),
+  maxBehindMs: z
+    .int()
+    .min(0)
+    .max(MAX_SPAN_MS)
+    .nullable()
+    .default(7 * 86_400_000)
+    .describe(
+      'The same for a device time further behind its receipt (tidemark-clock: behind), as after a clock reset. Longer than devices keep what they could not send. null: never.',
+    ),
 });
 
 export const ingestConfigSchema = z.strictObject({
@@ -66,6 +99,11 @@ export const ingestConfigSchema = z.strictObject({
   rate: rateConfigSchema
     .prefault({})
     .describe('How fast records may come. Beyond it: `rate-limited`, with when to try again.'),
+  fairness: fairnessConfigSchema
+    .prefault({})
+    .describe('Who waits, and for how long, when records come faster than the log writes them.'),
+  schemas: schemaRulesSchema,
+  clock: clockSchema.prefault({}).describe('How far a device time may be from the gateway’s.'),
   duplicates: duplicatesSchema.prefault({}),
   snapshotIntervalMs: z
     .number()

@@ -1,19 +1,29 @@
 // Recognises a record that was accepted before: same device, same sequence, same bytes, among the device's most
 // recent ones. Refuses to guess: another payload under a used sequence is a new record (the device restarted its
 // counter), and a record still waiting for the disk is not yet "accepted before".
+import { crc32 as crc32Ieee } from 'node:zlib';
 import { crc32c } from '@node-rs/crc32';
 import { RecentMap } from './recent-map.ts';
 
 const RING_FIRST = 8;
-/** Bytes of one ring slot: f64 sequence and u32 fingerprint. */
-export const SLOT_BYTES = 12;
+/** Bytes of one ring slot: f64 sequence and f64 fingerprint. */
+export const SLOT_BYTES = 16;
+const TWO_32 = 2 ** 32;
+const LOW_21 = 0x1f_ffff;
 
-/** Covers topic and payload (CRC-32C, seeded with the topic's), and the device's time where it gave one. */
+/**
+ * Covers topic and payload (two CRCs of different polynomials, seeded with the topic's), and the device's time where
+ * it gave one. 53 bits: 32 alone would, in a fleet whose devices start their counters anew each day, take a new record
+ * for a known one every few years, and lose it.
+ */
 export function fingerprint(topicCrc: number, payload: Uint8Array, givenEventMs: number | null): number {
-  const crc = crc32c(payload, topicCrc);
-  if (givenEventMs === null) return crc;
-  const high = Math.floor(givenEventMs / 0x1_0000_0000);
-  return Math.imul(Math.imul(crc ^ givenEventMs, 0x9e3779b1) ^ (high + 1), 0x85ebca6b) >>> 0;
+  const low = crc32c(payload, topicCrc);
+  const high = crc32Ieee(payload, topicCrc);
+  if (givenEventMs === null) return (high & LOW_21) * TWO_32 + low;
+  const timeHigh = Math.floor(givenEventMs / TWO_32) + 1;
+  const mixedLow = Math.imul(Math.imul(low ^ givenEventMs, 0x9e3779b1) ^ timeHigh, 0x85ebca6b) >>> 0;
+  const mixedHigh = Math.imul(Math.imul(high ^ timeHigh, 0xc2b2ae35) ^ givenEventMs, 0x27d4eb2f) >>> 11;
+  return mixedHigh * TWO_32 + mixedLow;
 }
 
 export const topicCrcOf = (topic: string): number => crc32c(topic);
@@ -30,7 +40,7 @@ export interface Pending {
 
 class DeviceRing {
   sequences = new Float64Array(RING_FIRST);
-  fingerprints = new Uint32Array(RING_FIRST);
+  fingerprints = new Float64Array(RING_FIRST);
   length = 0;
   at = 0;
   highest = -1;
@@ -62,11 +72,11 @@ class DeviceRing {
   /** The entries from the oldest to the newest, in arrays of `capacity`. */
   chronological(capacity: number): {
     sequences: Float64Array<ArrayBuffer>;
-    fingerprints: Uint32Array<ArrayBuffer>;
+    fingerprints: Float64Array<ArrayBuffer>;
   } {
     const first = this.length < this.sequences.length ? 0 : this.at;
     const sequences = new Float64Array(capacity);
-    const fingerprints = new Uint32Array(capacity);
+    const fingerprints = new Float64Array(capacity);
     sequences.set(this.sequences.subarray(first, this.length));
     sequences.set(this.sequences.subarray(0, first), this.length - first);
     fingerprints.set(this.fingerprints.subarray(first, this.length));
@@ -86,7 +96,7 @@ export interface DuplicateLimits {
 export interface RingCopy {
   readonly device: string;
   readonly sequences: Float64Array<ArrayBuffer>;
-  readonly fingerprints: Uint32Array<ArrayBuffer>;
+  readonly fingerprints: Float64Array<ArrayBuffer>;
 }
 
 export class DuplicateGuard {

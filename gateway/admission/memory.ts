@@ -6,9 +6,13 @@ import { LogError, type LogReader } from '../log/types.ts';
 import type { Cursor } from '../state/state.ts';
 import type { IngestConfig } from './config.ts';
 import { DeviceTable } from './devices.ts';
-import { DuplicateGuard, fingerprint, topicCrcOf } from './duplicates.ts';
+import { DuplicateGuard, fingerprint } from './duplicates.ts';
+import { GivenReader } from './given.ts';
+import { MESSAGE_ID_HEADER, MessageIds, messageDigest } from './message-ids.ts';
+import { hasTimeHeader, headerText, sentTopic } from './record.ts';
 import { SnapshotSaver } from './saver.ts';
 import { decodeSnapshot, encodeSnapshot } from './snapshot.ts';
+import type { TopicRules } from './topics.ts';
 import type { IngestLogger } from './types.ts';
 
 const REPLAY_FETCH_BYTES = 4 * 1024 * 1024;
@@ -23,7 +27,10 @@ export interface AdmissionMemoryOptions {
 export class AdmissionMemory {
   readonly devices: DeviceTable;
   readonly duplicates: DuplicateGuard;
+  readonly messages: MessageIds;
+  readonly #given = new GivenReader();
   readonly #options: AdmissionMemoryOptions;
+  readonly #topics: TopicRules;
   /** One past the last record that guard and table know of. */
   #next = 0;
   #savedNext = -1;
@@ -33,11 +40,14 @@ export class AdmissionMemory {
   #snapshots = 0;
   #snapshotFailures = 0;
 
-  constructor(options: AdmissionMemoryOptions) {
+  /** `topics` read the log with the rules of this start: they need not change later. */
+  constructor(options: AdmissionMemoryOptions, topics: TopicRules) {
     const { duplicates, maxDevices } = options.config;
     this.#options = options;
+    this.#topics = topics;
     this.devices = new DeviceTable(maxDevices);
     this.duplicates = new DuplicateGuard({ ...duplicates, maxDevices });
+    this.messages = new MessageIds(duplicates.messageIds);
   }
 
   /** Snapshots saved since start, and tries that failed. */
@@ -56,7 +66,7 @@ export class AdmissionMemory {
     const end = await reader.end();
     // A snapshot ahead of the log knows records that are gone; to trust it would be to acknowledge them unstored.
     const held = cursor?.state && cursor.next <= end ? cursor.state : null;
-    const usable = held !== null && decodeSnapshot(held, this.devices, this.duplicates);
+    const usable = held !== null && decodeSnapshot(held, this);
     if (cursor && !usable) {
       logger.warn({ next: cursor.next, end }, 'the admission snapshot does not fit the log and is not used');
     }
@@ -103,21 +113,46 @@ export class AdmissionMemory {
   }
 
   #learn(record: TelemetryRecord): void {
-    const { device, topic, sequence, eventMs, receivedMs, source, payload, offset } = record;
+    const { device, topic, sequence, receivedMs, source, payload, offset } = record;
     if (!DEVICE_SOURCES.has(source)) return;
     this.devices.seen(device, topic, receivedMs, offset, source);
-    if (sequence === null || !this.duplicates.enabled) return;
-    const crc = topicCrcOf(topic);
-    this.duplicates.remember(device, sequence, fingerprint(crc, payload, eventMs));
-    // Where both times are equal the log does not say whether the device gave one: know both forms.
-    if (eventMs === receivedMs) this.duplicates.remember(device, sequence, fingerprint(crc, payload, null));
+    const id = headerText(record.headers, MESSAGE_ID_HEADER);
+    if (id !== null && this.messages.enabled) {
+      const print = fingerprint(this.#topics.verdict(sentTopic(record)).crc, payload, null);
+      this.messages.remember(messageDigest(device, id), { fingerprint: print, offset });
+    } else if (sequence !== null && this.duplicates.enabled) {
+      const { crc } = this.#topics.verdict(sentTopic(record));
+      this.duplicates.remember(device, sequence, fingerprint(crc, payload, this.#givenMs(record)));
+    }
+  }
+
+  /** The device's time as it was given, by protocol or payload; null where it gave none. */
+  #givenMs(record: TelemetryRecord): number | null {
+    const { eventMs, receivedMs, topic, payload, contentType, sequence, headers } = record;
+    if (eventMs !== receivedMs || hasTimeHeader(headers)) return eventMs;
+    const { match } = this.#topics.verdict(sentTopic(record));
+    const fallbackDevice = '';
+    this.#given.read(
+      {
+        source: record.source,
+        topic,
+        device: null,
+        fallbackDevice,
+        contentType,
+        payload,
+        sequence,
+        eventMs: null,
+      },
+      match,
+    );
+    return this.#given.eventMs === null ? null : eventMs;
   }
 
   #saveIfChanged(): void {
     if (this.#next === this.#savedNext || this.#saver?.busy) return;
     if (this.#saver === null || this.#saver.ended) this.#saver = new SnapshotSaver(this.#options.dataDir);
     const next = this.#next;
-    const state = encodeSnapshot(this.devices, this.duplicates);
+    const state = encodeSnapshot(this);
     this.#saving = this.#saver.save({ next: asOffset(next), state }).then(
       () => {
         this.#savedNext = next;

@@ -23,6 +23,8 @@ export interface Submission {
   readonly messageId?: string;
   /** Its sender does not learn what became of it (MQTT QoS 0): the first to be given up when the gateway is full. */
   readonly unacknowledged?: boolean;
+  /** Stands for the connection or client it came by: who shares one waits together when the log is busy. */
+  readonly connection?: object;
   /** The payload as JSON where the adapter has parsed it already; absent: not parsed yet. */
   readonly json?: unknown;
 }
@@ -42,7 +44,11 @@ export type Outcome =
       /** Kept under `$tidemark/quarantine/…` instead of its topic: not to be passed on to subscribers. */
       readonly quarantined?: true;
     }
-  | { readonly kind: 'duplicate' }
+  | {
+      readonly kind: 'duplicate';
+      /** Of the first one, where it was known by its message id. */
+      readonly offset?: Offset;
+    }
   | { readonly kind: 'reject'; readonly reason: RejectReason; readonly detail: string }
   | {
       readonly kind: 'shed';
@@ -70,7 +76,15 @@ export interface AdmissionFigures {
   readonly shed: Readonly<Record<ShedReason, number>>;
   /** Of `shed`: given up because nobody waits for an answer (MQTT QoS 0), and so lost. */
   readonly dropped: Readonly<Record<ShedReason, number>>;
+  /** Stored, and flagged because the device time is too far from ours. */
+  readonly clock: Readonly<Record<'ahead' | 'behind', number>>;
+  /** Stored though the payload does not fit its schema: apart, and where it belongs. */
+  readonly misfits: { readonly quarantined: number; readonly tagged: number };
+  /** Message ids that gave way to newer ones. */
+  readonly messageIdsForgotten: number;
   readonly inFlight: number;
+  /** Of those, not yet handed to the log: waiting their turn. */
+  readonly queued: { readonly lanes: number; readonly items: number; readonly bytes: number };
   readonly devices: number;
   /** Devices dropped from the table or the duplicate guard because their number is bounded. */
   readonly devicesForgotten: number;

@@ -203,6 +203,38 @@ const INGEST: readonly Metric[] = [
     'Records recognised as stored before, and acknowledged again.',
     ({ ingest }) => ingest.admission.duplicates,
   ),
+  counter(
+    'ingest_message_ids_forgotten_total',
+    'Message ids that gave way to newer ones: their repetitions would be stored again.',
+    ({ ingest }) => ingest.admission.messageIdsForgotten,
+  ),
+  counter(
+    'ingest_clock_flagged_total',
+    'Records stored whose device time is too far from the gateway’s, by side.',
+    ({ ingest }) => ({ ...ingest.admission.clock }),
+    'side',
+  ),
+  counter(
+    'ingest_misfits_total',
+    'Records stored though their payload does not fit its schema: quarantined or tagged.',
+    ({ ingest }) => ({ ...ingest.admission.misfits }),
+    'kept',
+  ),
+  gauge(
+    'ingest_queued_bytes',
+    'Bytes of records that wait their turn for the log.',
+    ({ ingest }) => ingest.admission.queued.bytes,
+  ),
+  gauge(
+    'ingest_queued_records',
+    'Records that wait their turn for the log.',
+    ({ ingest }) => ingest.admission.queued.items,
+  ),
+  gauge(
+    'ingest_queued_lanes',
+    'Connections or devices whose records wait their turn.',
+    ({ ingest }) => ingest.admission.queued.lanes,
+  ),
   gauge(
     'ingest_in_flight_records',
     'Records whose answer is still to come.',

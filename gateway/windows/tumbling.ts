@@ -1,6 +1,7 @@
 // Owns tumbling event-time windows: which aggregate a value belongs to, when a window is complete, its state as
 // bytes. A pure function of the records fed: reads no clock, no file, and appends nothing.
 import { SOURCE, type TelemetryRecord } from '../../ledger/format/record.ts';
+import { isClockFlagged } from '../codecs/clock.ts';
 import { topicMatcher } from '../codecs/topic-filter.ts';
 import { StageStateError } from '../stage/deriving.ts';
 import { isDeviceRecord } from '../stage/inputs.ts';
@@ -29,9 +30,13 @@ export interface WindowResult {
 export interface WindowFigures {
   /** Window results given out. */
   readonly emitted: number;
-  /** Records left out: their window was complete; dated too far ahead; no room for another aggregate. */
+  /**
+   * Records left out: their window was complete; dated too far ahead; flagged for their time when they were accepted;
+   * no room for another aggregate.
+   */
   readonly late: number;
   readonly ahead: number;
+  readonly flagged: number;
   readonly overLimit: number;
   /** Aggregates held now. */
   readonly openSeries: number;
@@ -59,6 +64,7 @@ class Window {
   emitted = 0;
   late = 0;
   ahead = 0;
+  flagged = 0;
   overLimit = 0;
   openSeries = 0;
   /** Start of window → device → field. Few windows are open at once. */
@@ -152,7 +158,7 @@ function finished({ count, min, max, mean }: Aggregate): FieldAggregate {
 /**
  * All configured windows. Per window the watermark is the largest min(eventMs, receivedMs + maxAheadMs) seen, less
  * allowedLatenessMs: a device with a clock in the future moves it no further than its receipt allows. A tick moves it
- * to the tick's receivedMs.
+ * to the tick's receivedMs. A record whose time admission has flagged belongs to no window and moves no watermark.
  */
 export class TumblingWindows {
   readonly #windows: readonly Window[];
@@ -168,6 +174,8 @@ export class TumblingWindows {
     const results: WindowResult[] = [];
     if (record.source === SOURCE.gateway && record.topic === TICK_TOPIC) {
       for (const window of this.#windows) window.advance(record.receivedMs);
+    } else if (isDeviceRecord(record) && isClockFlagged(record)) {
+      for (const window of this.#windows) if (window.matches(record.topic)) window.flagged += 1;
     } else if (isDeviceRecord(record)) {
       let fields: readonly (readonly [string, number])[] | null = null;
       for (const window of this.#windows) {
@@ -200,6 +208,7 @@ export class TumblingWindows {
       emitted: sum((window) => window.emitted),
       late: sum((window) => window.late),
       ahead: sum((window) => window.ahead),
+      flagged: sum((window) => window.flagged),
       overLimit: sum((window) => window.overLimit),
       openSeries: sum((window) => window.openSeries),
     };
@@ -207,7 +216,7 @@ export class TumblingWindows {
 
   /**
    * State, version 1: UTF-8 JSON {"version":1,"windows":[{"name","sizeMs","progressMs"|null,"emitted","late","ahead",
-   * "overLimit","open":[[startMs,[[device,[[field,count,min,max,mean]…]]…]]…]}]}. Numbers in their shortest
+   * "flagged","overLimit","open":[[startMs,[[device,[[field,count,min,max,mean]…]]…]]…]}]}. Numbers in their shortest
    * exact form, maps in insertion order, so that a restored operator goes on bit for bit.
    */
   serialise(): Uint8Array {
@@ -218,6 +227,7 @@ export class TumblingWindows {
       emitted: window.emitted,
       late: window.late,
       ahead: window.ahead,
+      flagged: window.flagged,
       overLimit: window.overLimit,
       open: [...window.open].map(([startMs, devices]) => [
         startMs,
@@ -256,6 +266,7 @@ export class TumblingWindows {
       to.emitted = from.emitted;
       to.late = from.late;
       to.ahead = from.ahead;
+      to.flagged = from.flagged ?? 0;
       to.overLimit = from.overLimit;
     }
     return dropped;
@@ -273,6 +284,8 @@ interface SavedState {
     readonly emitted: number;
     readonly late: number;
     readonly ahead: number;
+    /** Absent in states of 0.1. */
+    readonly flagged?: number;
     readonly overLimit: number;
     readonly open: readonly (readonly [
       startMs: number,

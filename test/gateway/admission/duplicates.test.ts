@@ -2,9 +2,15 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DeviceTable } from '../../../gateway/admission/devices.ts';
 import { DuplicateGuard, fingerprint, topicCrcOf } from '../../../gateway/admission/duplicates.ts';
+import { MessageIds, messageDigest } from '../../../gateway/admission/message-ids.ts';
 import { decodeSnapshot, encodeSnapshot } from '../../../gateway/admission/snapshot.ts';
+import { offset } from '../../../ledger/format/brand.ts';
 
 const limits = { window: 16, maxEntries: 100_000, maxDevices: 3 };
+
+const withGuard = (duplicates: DuplicateGuard) => {
+  return { devices: new DeviceTable(3), duplicates, messages: new MessageIds(10) };
+};
 
 interface Remembered {
   device: string;
@@ -33,9 +39,7 @@ test('exactly the last records of each device are recognised, also after save an
         const guard = new DuplicateGuard(limits);
         for (const { device, sequence, print } of stored) guard.remember(device, sequence, print);
         const loaded = new DuplicateGuard(limits);
-        expect(decodeSnapshot(encodeSnapshot(new DeviceTable(3), guard), new DeviceTable(3), loaded)).toBe(
-          true,
-        );
+        expect(decodeSnapshot(encodeSnapshot(withGuard(guard)), withGuard(loaded))).toBe(true);
         for (const each of [...asked, ...stored]) {
           const expected = reference(stored, limits.window, each) ? 'stored' : null;
           expect(guard.find(each.device, each.sequence, each.print)).toBe(expected);
@@ -50,8 +54,10 @@ test('exactly the last records of each device are recognised, also after save an
 test('bytes that are no snapshot are refused', () => {
   const guard = new DuplicateGuard(limits);
   guard.remember('a', 1, 2);
-  const bytes = encodeSnapshot(new DeviceTable(3), guard);
-  const load = (state: Uint8Array) => decodeSnapshot(state, new DeviceTable(3), new DuplicateGuard(limits));
+  const messages = new MessageIds(10);
+  messages.remember(messageDigest('a', 'm'), { fingerprint: 3, offset: offset(4) });
+  const bytes = encodeSnapshot({ ...withGuard(guard), messages });
+  const load = (state: Uint8Array) => decodeSnapshot(state, withGuard(new DuplicateGuard(limits)));
   expect(load(bytes)).toBe(true);
   expect(load(bytes.subarray(0, -1))).toBe(false);
   expect(load(new Uint8Array(0))).toBe(false);
@@ -99,5 +105,35 @@ test('a record’s fingerprint tells topic, payload and time apart', () => {
     fingerprint(topicCrcOf('t'), payload, -1),
   ];
   expect(new Set(prints).size).toBe(prints.length);
-  for (const print of prints) expect(print).toBe(print >>> 0);
+  for (const print of prints) expect(Number.isSafeInteger(print) && print >= 0).toBe(true);
+});
+
+test('message ids: the most recent ones are known, with their offset, also after save and load', () => {
+  const messages = new MessageIds(2);
+  const store = (id: string, print: number, at: number) =>
+    messages.settle(messages.begin(messageDigest('d', id), print), offset(at));
+  store('one', 1, 10);
+  store('two', 2, 11);
+  expect(messages.find(messageDigest('d', 'one'), 1)).toMatchObject({ offset: 10 });
+  store('three', 3, 12);
+  const loaded = new MessageIds(2);
+  const guard = new DuplicateGuard(limits);
+  const saved = encodeSnapshot({ ...withGuard(guard), messages });
+  expect(decodeSnapshot(saved, { ...withGuard(guard), messages: loaded })).toBe(true);
+  for (const ids of [messages, loaded]) {
+    expect(ids.find(messageDigest('d', 'one'), 1)).toMatchObject({ offset: 10 });
+    expect(ids.find(messageDigest('d', 'two'), 2)).toBeNull();
+    expect(ids.find(messageDigest('d', 'three'), 4)).toBe('conflict');
+    expect(ids.find(messageDigest('other', 'three'), 3)).toBeNull();
+  }
+  expect(messages.forgotten).toBe(1);
+});
+
+test('fingerprints are as far apart as 53 bits allow', () => {
+  const prints = Array.from({ length: 200_000 }, (_, n) =>
+    fingerprint(topicCrcOf('t'), Buffer.from(String(n)), n % 2 ? n : null),
+  );
+  // 32 bits: about five of these would be the same by chance.
+  expect(new Set(prints).size).toBe(200_000);
+  expect(prints.filter((print) => print >= 2 ** 52).length).toBeGreaterThan(80_000);
 });

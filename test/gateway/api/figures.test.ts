@@ -12,7 +12,11 @@ const ingest: IngestFigures = {
     rejected: { malformed: 7008, 'bad-topic': 7009, 'too-large': 7010, 'not-allowed': 7011, invalid: 7019 },
     shed: { overloaded: 7012, 'rate-limited': 7020, 'disk-full': 7013, unavailable: 7014 },
     dropped: { overloaded: 7021, 'rate-limited': 7022, 'disk-full': 7023, unavailable: 7024 },
+    clock: { ahead: 7025, behind: 7026 },
+    misfits: { quarantined: 7027, tagged: 7028 },
+    messageIdsForgotten: 7029,
     inFlight: 7015,
+    queued: { lanes: 7030, items: 7031, bytes: 7032 },
     // Shown from the table of devices itself, which the status names too.
     devices: 0,
     devicesForgotten: 7016,

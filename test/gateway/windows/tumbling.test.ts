@@ -13,6 +13,7 @@ interface Given {
   topic?: string;
   source?: Source;
   values?: Record<string, number>;
+  flag?: 'ahead' | 'behind';
 }
 
 let nextOffset = 0;
@@ -27,7 +28,7 @@ function record(given: Given): TelemetryRecord {
     sequence: null,
     source: given.source ?? SOURCE.mqtt,
     contentType: 'application/json',
-    headers: [],
+    headers: given.flag ? [['tidemark-clock', Buffer.from(given.flag)]] : [],
     payload: new TextEncoder().encode(JSON.stringify(given.values ?? { v: 1 })),
     salt: bytes,
   };
@@ -254,4 +255,31 @@ test('restored at any point it goes on bit for bit', () => {
     }),
     { numRuns: 100 },
   );
+});
+
+describe('records whose time was flagged when they were accepted', () => {
+  test('belong to no window and move no watermark, and are counted', () => {
+    const windows = windowsOf([{ name: 'm', sizeMs: 1000, allowedLatenessMs: 0, maxAheadMs: 86_400_000 }]);
+    windows.feed(record({ eventMs: 1000 }));
+    const before = windows.watermarkMs;
+    expect(windows.feed(record({ eventMs: 50_000, receivedMs: 1001, flag: 'ahead' }))).toEqual([]);
+    expect(windows.feed(record({ eventMs: -9_000, receivedMs: 1002, flag: 'behind' }))).toEqual([]);
+    expect(windows.watermarkMs).toBe(before);
+    expect(windows.figures()).toMatchObject({ flagged: 2, late: 0, ahead: 0 });
+    const [result] = windows.feed(record({ eventMs: 2000 }));
+    expect(result?.fields.v).toMatchObject({ count: 1 });
+  });
+
+  test('their count survives a restart, and a state of 0.1 has none', () => {
+    const config = [{ name: 'm', sizeMs: 1000 }];
+    const windows = windowsOf(config);
+    windows.feed(record({ eventMs: 1, flag: 'behind' }));
+    const state = windows.serialise();
+    const again = windowsOf(config);
+    again.restore(state);
+    expect(again.figures().flagged).toBe(1);
+    const old = windowsOf(config);
+    old.restore(Buffer.from(Buffer.from(state).toString().replace('"flagged":1,', '')));
+    expect(old.figures().flagged).toBe(0);
+  });
 });

@@ -1,0 +1,148 @@
+// Decides whether a submission can be a record at all, and makes the record: topic, device, limits, schema, clock and
+// the headers that are the gateway's word. Knows nothing of what was accepted before, nor of how full the gateway is.
+import type { RecordInput } from '../../ledger/format/record.ts';
+import { CLOCK_HEADER, type ClockFlag, clockFlag } from '../codecs/clock.ts';
+import { TopicTemplates } from '../codecs/template.ts';
+import type { IngestConfig } from './config.ts';
+import { fingerprint } from './duplicates.ts';
+import { GivenReader } from './given.ts';
+import { MESSAGE_ID_BYTES_MAX, MESSAGE_ID_HEADER, messageDigest } from './message-ids.ts';
+import {
+  GIVEN_TIME,
+  type Headers,
+  headerText,
+  INVALID_HEADER,
+  NO_HEADERS,
+  QUARANTINE_PREFIX,
+  RESERVED_PREFIX,
+} from './record.ts';
+import { type Misfit, PayloadSchemas } from './schemas.ts';
+import { deviceProblem, TopicRules, type TopicVerdict } from './topics.ts';
+import type { Outcome, RejectReason, Submission } from './types.ts';
+
+const NO_BYTES = new Uint8Array(0);
+/** Fingerprints are unsigned. */
+const NO_PRINT = -1;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+const UNUSABLE_ID = /[\u0000-\u001f\u007f\ufffd]/;
+
+type Rejection = Extract<Outcome, { kind: 'reject' }>;
+
+const reject = (reason: RejectReason, detail: string): Rejection => ({ kind: 'reject', reason, detail });
+
+/** A record that may be stored, and how its repetition is told. */
+export interface Candidate {
+  readonly record: RecordInput;
+  /** Of topic, payload and given time; negative where the record is not numbered. */
+  readonly print: number;
+  /** Of device and message id, or null where the device named none. */
+  readonly digest: string | null;
+  readonly clock: ClockFlag | null;
+  readonly misfit: Misfit['mode'] | null;
+  readonly unacknowledged: boolean;
+  /** Whose turn it takes when the log is busy. */
+  readonly lane: object | string;
+}
+
+export class Judge {
+  readonly topics: TopicRules;
+  readonly #config: IngestConfig;
+  readonly #schemas: PayloadSchemas;
+  readonly #given = new GivenReader();
+
+  constructor(config: IngestConfig) {
+    this.#config = config;
+    this.topics = new TopicRules(new TopicTemplates(config.templates), config);
+    this.#schemas = new PayloadSchemas(config.schemas);
+  }
+
+  judge(submission: Submission, receivedMs: number): Candidate | Rejection {
+    const verdict = this.topics.verdict(submission.topic);
+    const device = submission.device ?? verdict.match.device ?? submission.fallbackDevice;
+    const refusal = this.#refusal(submission, verdict, device);
+    if (refusal !== null) return refusal;
+    const misfit = this.#schemas.misfit(submission);
+    if (misfit?.mode === 'reject') return reject('invalid', misfit.detail);
+    this.#given.read(submission, verdict.match);
+    const { eventMs, sequence } = this.#given;
+    const messageId = messageIdOf(submission);
+    const problem = messageId === null ? null : idProblem(messageId);
+    if (problem !== null) return reject('malformed', problem);
+    const clock = eventMs === null ? null : clockFlag(eventMs, receivedMs, this.#config.clock);
+    const byId = messageId !== null && this.#config.duplicates.messageIds > 0;
+    const bySequence = !byId && sequence !== null && this.#config.duplicates.window > 0;
+    const print =
+      byId || bySequence ? fingerprint(verdict.crc, submission.payload, byId ? null : eventMs) : NO_PRINT;
+    // The log tells a given time by its difference from the receipt; where there is none, a header says it.
+    const sameTime = submission.eventMs === receivedMs;
+    const quarantined = misfit?.mode === 'quarantine';
+    return {
+      record: {
+        eventMs: eventMs ?? receivedMs,
+        receivedMs,
+        topic: quarantined ? QUARANTINE_PREFIX + submission.topic : submission.topic,
+        device,
+        sequence,
+        source: submission.source,
+        contentType: submission.contentType,
+        headers: withOurs(submission.headers ?? NO_HEADERS, { messageId, clock, misfit, sameTime }),
+        payload: submission.payload,
+        salt: NO_BYTES,
+      },
+      print,
+      digest: byId ? messageDigest(device, messageId) : null,
+      clock,
+      misfit: misfit?.mode ?? null,
+      unacknowledged: submission.unacknowledged === true,
+      lane: submission.connection ?? device,
+    };
+  }
+
+  #refusal(submission: Submission, verdict: TopicVerdict, device: string): Rejection | null {
+    const { maxPayloadBytes, maxDeviceBytes } = this.#config;
+    const { payload, headers } = submission;
+    if (payload.length > maxPayloadBytes) {
+      return reject('too-large', `the payload has ${payload.length} bytes, the limit is ${maxPayloadBytes}`);
+    }
+    if (verdict.problem !== null) return reject('bad-topic', verdict.problem);
+    const named = device === verdict.match.device;
+    const problem = named ? verdict.deviceProblem : deviceProblem(device, maxDeviceBytes);
+    if (problem !== null) return reject('malformed', problem);
+    const reserved = headers?.find(([name]) => name.startsWith(RESERVED_PREFIX));
+    return reserved
+      ? reject(
+          'malformed',
+          `the header ${reserved[0]} belongs to the gateway, as all that begin with ${RESERVED_PREFIX}`,
+        )
+      : null;
+  }
+}
+
+function messageIdOf({ messageId, headers }: Submission): string | null {
+  return messageId ?? (headers ? headerText(headers, MESSAGE_ID_HEADER) : null);
+}
+
+interface Ours {
+  readonly messageId: string | null;
+  readonly clock: ClockFlag | null;
+  readonly misfit: Misfit | null;
+  readonly sameTime: boolean;
+}
+
+function withOurs(headers: Headers, { messageId, clock, misfit, sameTime }: Ours): Headers {
+  const addId = messageId !== null && !headers.some(([name]) => name === MESSAGE_ID_HEADER);
+  if (!addId && clock === null && misfit === null && !sameTime) return headers;
+  const all = [...headers];
+  if (addId) all.push([MESSAGE_ID_HEADER, Buffer.from(messageId)]);
+  if (clock !== null) all.push([CLOCK_HEADER, Buffer.from(clock)]);
+  if (misfit) all.push([INVALID_HEADER, Buffer.from(misfit.detail)]);
+  if (sameTime) all.push(GIVEN_TIME);
+  return all;
+}
+
+function idProblem(id: string): string | null {
+  if (id === '') return 'the message id is empty';
+  if (Buffer.byteLength(id) > MESSAGE_ID_BYTES_MAX)
+    return `the message id is longer than ${MESSAGE_ID_BYTES_MAX} bytes`;
+  return UNUSABLE_ID.test(id) ? 'the message id has control characters or is not valid UTF-8' : null;
+}
