@@ -13,6 +13,9 @@ export type BlockRule =
   | 'root-without-records' // no records, so the root must be that of the empty tree
   | 'event-times-invalid'
   | 'monotonic-backwards' // within one boot
+  | 'policy-changed' // another policy in force, and no policy block
+  | 'policy-invalid' // a policy block without the signatures it needs: see epochs.ts
+  | 'key-invalid' // a key block without the signatures it needs: see epochs.ts
   | 'sealed-backwards'; // within one boot, and not declared by a gap block for a clock step
 
 export interface BlockViolation {
@@ -69,6 +72,9 @@ export function checkSuccessor(
   if (!previous) return found;
   if (block.origin !== previous.origin)
     say('origin-changed', `origin ${block.origin} after ${previous.origin}`);
+  if (block.kind !== 'policy' && !equalBytes(block.policyHash, previous.policyHash)) {
+    say('policy-changed', 'names another policy than the block below it, and is no policy block');
+  }
   if (block.bootId !== previous.bootId) return found;
   if (block.monotonicMs < previous.monotonicMs) {
     say(

@@ -2,13 +2,15 @@
 import { parseDecimal } from './decimal.ts';
 import { FormatError } from './errors.ts';
 import { sha256, toHex } from './hash.ts';
-import { parseVerifierKey, SIGNATURE_TYPE, type VerifierKey } from './note.ts';
+import { formatVerifierKey, parseVerifierKey, SIGNATURE_TYPE, type VerifierKey } from './note.ts';
 import { toUtf8 } from './text.ts';
 
 export interface PolicyLog {
   /** Type 01; its name is the gateway's origin. */
   readonly key: VerifierKey;
   readonly url: string | null;
+  /** Largest size for which its signature counts; null: any. */
+  readonly notAfter: number | null;
 }
 
 export interface PolicyAuthority {
@@ -154,6 +156,7 @@ class PolicyBuilder {
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
     if (/[\u0000-\u0008\u000b-\u001f\u007f]/.test(line)) throw this.#invalid('has a control character');
     const [keyword, ...items] = line.split(/[ \t]+/).filter((item) => item !== '');
+    if (keyword === '#tidemark') this.#directive(items);
     if (keyword === undefined || keyword.startsWith('#')) return;
     if (keyword === 'log') this.#log(items);
     else if (keyword === 'witness') this.#witness(items);
@@ -183,7 +186,17 @@ class PolicyBuilder {
     const [text, url, ...rest] = items;
     if (text === undefined || rest.length > 0) throw this.#invalid('is not "log <key> [<url>]"');
     const key = this.#key(text, SIGNATURE_TYPE.ed25519, this.#logs);
-    this.#logs.push({ key, url: url ?? null });
+    this.#logs.push({ key, url: url ?? null, notAfter: null });
+  }
+
+  #directive(items: readonly string[]): void {
+    const [name, text, size, ...rest] = items;
+    if (name !== 'not-after' || text === undefined || size === undefined || rest.length > 0)
+      throw this.#invalid('is not "#tidemark not-after <log key> <size>"');
+    const index = this.#logs.findIndex(({ key }) => formatVerifierKey(key) === text);
+    if (index < 0) throw this.#invalid('gives up a key that no log line above names');
+    const notAfter = parseDecimal(size, `line ${this.#lineNumber}: size`, 'POLICY_INVALID');
+    this.#logs[index] = { ...this.#logs[index]!, notAfter };
   }
 
   #witness(items: readonly string[]): void {

@@ -9,6 +9,8 @@ export const TILE_WIDTH = 256;
 /** Levels a tile can have with sizes up to 2^53. */
 export const MAX_TILE_LEVEL = 6;
 export const CHECKPOINT_PATH = 'checkpoint';
+/** Beside it: the newest checkpoint that a quorum has cosigned, while the newest of all may still be pending. */
+export const FINAL_CHECKPOINT_PATH = 'checkpoint.final';
 
 /** Bytes at a path below the log's prefix (`checkpoint`, `tile/0/000`), or null where there is nothing. */
 export type TileReader = (path: string) => Promise<Uint8Array | null>;

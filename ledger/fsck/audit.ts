@@ -160,7 +160,7 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
           options.onProgress?.({ phase: 'blocks', done: block.height, total: size });
       },
     });
-    signature = judgeSignatures(head, chain.genesis, policy, given, findings, prefix);
+    signature = judgeSignatures(head, chain.epochs, policy, given, findings, prefix);
     const check = new RecordCheck(records, findings, recordsFile, seen.pruned, log);
     counts = await checkRecords({
       read,
@@ -243,7 +243,7 @@ async function declaredSince({ read, prefix, head, policy, given, pruned }: Late
       if (block.kind === 'prune') removals.push(block);
     },
   });
-  judgeSignatures(later, chain.genesis, policy, given, findings, prefix);
+  judgeSignatures(later, chain.epochs, policy, given, findings, prefix);
   if (findings.errors > 0 || !chain.wentThrough) return;
   for (const block of removals) if (block.height >= head.checkpoint.size) pruned.add(block);
 }

@@ -2,6 +2,7 @@
 // its records. What both fsck and audit stand on. Repairs nothing.
 import { type Block, blockHash, parseBlock } from '../format/block.ts';
 import { type Checkpoint, parseCheckpoint } from '../format/checkpoint.ts';
+import { ChainEpochs } from '../format/epochs.ts';
 import { FormatError } from '../format/errors.ts';
 import { equalBytes } from '../format/hash.ts';
 import { parseNote, type SignedNote } from '../format/note.ts';
@@ -70,6 +71,8 @@ export interface ChainSummary {
   /** One past the last offset the chain covers. */
   readonly coveredEnd: number;
   readonly genesis: Block | null;
+  /** Policies and keys of the chain; null without a usable genesis block. */
+  readonly epochs: ChainEpochs | null;
   readonly last: Block | null;
   /** All blocks were readable and lead to the checkpoint's root. */
   readonly rootAgrees: boolean;
@@ -84,6 +87,7 @@ export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary
   const tileFindings = new Findings();
   const tiles = new TilesCheck({ ...options, findings: tileFindings, size: checkpoint.size });
   let genesis: Block | null = null;
+  let epochs: ChainEpochs | null = null;
   let last: Block | null = null;
   let wentThrough = false;
   for (let index = 0; index * TILE_WIDTH < checkpoint.size; index += 1) {
@@ -92,7 +96,8 @@ export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary
     for (const entry of bundle.entries) {
       const checked = chain.add(entry.bytes);
       if (chain.size === through?.size) wentThrough = equalBytes(chain.root(), through.root);
-      for (const violation of checked.violations) {
+      const changes = checked.block && epochs ? epochs.add(checked.block) : [];
+      for (const violation of [...checked.violations, ...changes]) {
         findings.add(
           'error',
           'BLOCK_RULE',
@@ -106,6 +111,7 @@ export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary
       }
       await tiles.add(entry.bytes, checked.hash);
       if (!checked.block) continue;
+      if (!genesis) epochs = epochsOf(checked.block);
       genesis ??= checked.block;
       last = checked.block;
       if (checked.block.origin !== checkpoint.origin && checked.block.height === 0) {
@@ -144,7 +150,17 @@ export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary
     findings.addAll(tileFindings.list);
   }
   const coveredEnd = last ? last.first + last.count : 0;
-  return { blocks: chain.size, coveredEnd, genesis, last, rootAgrees, wentThrough };
+  return { blocks: chain.size, coveredEnd, genesis, epochs, last, rootAgrees, wentThrough };
+}
+
+/** Null where the genesis block names no usable key: whoever checks signatures says so. */
+function epochsOf(genesis: Block): ChainEpochs | null {
+  try {
+    return new ChainEpochs(genesis);
+  } catch (error) {
+    if (error instanceof FormatError) return null;
+    throw error;
+  }
 }
 
 interface PlacedEntry {

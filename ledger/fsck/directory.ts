@@ -3,7 +3,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FormatError } from '../format/errors.ts';
-import { CHECKPOINT_PATH, parseTilePath, TILE_WIDTH, type TileId, type TileReader } from '../format/tile.ts';
+import {
+  CHECKPOINT_PATH,
+  FINAL_CHECKPOINT_PATH,
+  parseTilePath,
+  TILE_WIDTH,
+  type TileId,
+  type TileReader,
+} from '../format/tile.ts';
 
 /** Unfinished files of the sealer; a crash may leave some, the next start removes them. */
 const INCOMING = '.incoming';
@@ -38,7 +45,8 @@ export function listLedger(folder: string): LedgerListing {
   const strays: string[] = [];
   const partials = new Map<string, number[]>();
   for (const path of filesBelow(folder, '')) {
-    if (path === CHECKPOINT_PATH || path.startsWith(`${INCOMING}/`)) continue;
+    if (path === CHECKPOINT_PATH || path === FINAL_CHECKPOINT_PATH) continue;
+    if (path.startsWith(`${INCOMING}/`)) continue;
     const tile = tileAt(path);
     if (!tile) {
       strays.push(path);

@@ -2,9 +2,9 @@
 // writer beyond ledger/format. Changes nothing, and works while the gateway is running.
 import { createPublicKey } from 'node:crypto';
 import { join } from 'node:path';
-import { toBase64 } from '../format/base64.ts';
-import type { Block } from '../format/block.ts';
-import { checkSignatures, verifierKey } from '../format/note.ts';
+import type { ChainEpochs } from '../format/epochs.ts';
+import { equalBytes } from '../format/hash.ts';
+import { checkSignatures } from '../format/note.ts';
 import { type TileReader, tilePath, tileWidth } from '../format/tile.ts';
 import { type ChainSummary, parsedBlocks, readSignedHead, type SignedHead, walkChain } from './chainwalk.ts';
 import { directoryReader, ledgerFolder, listLedger, readOrNull } from './directory.ts';
@@ -12,7 +12,6 @@ import { type Finding, Findings } from './findings.ts';
 import { checkLog, type LogSummary } from './logcheck.ts';
 import { PrunedHeights, RecordCheck, type RecordCounts } from './recordcheck.ts';
 import { SegmentRecords } from './recordsource.ts';
-import { genesisKey } from './signatures.ts';
 import { checkState } from './statecheck.ts';
 
 export interface FsckOptions {
@@ -82,7 +81,7 @@ export async function fsck(dataDir: string, options: FsckOptions = {}): Promise<
         if (height % PROGRESS_BLOCKS === 0) options.onProgress?.({ phase: 'ledger', file, count: height });
       },
     });
-    checkKey(dataDir, head, chain.genesis, findings);
+    checkKey(dataDir, head, chain.epochs, findings);
     reportBeyond(listing.tiles, head.checkpoint.size, findings);
   }
   const log = checkLog({
@@ -131,11 +130,10 @@ export async function fsck(dataDir: string, options: FsckOptions = {}): Promise<
   };
 }
 
-/** The chain names its key in genesis; the checkpoint must be signed by it, and gateway.key must hold it. */
-function checkKey(dataDir: string, head: SignedHead, genesis: Block | null, findings: Findings): void {
-  const publicKey = genesisKey(genesis);
+/** The chain names its key; the checkpoint must be signed by the one in force, and gateway.key must hold it. */
+function checkKey(dataDir: string, head: SignedHead, epochs: ChainEpochs | null, findings: Findings): void {
   const file = `${PREFIX}checkpoint`;
-  if (!publicKey) {
+  if (!epochs) {
     findings.add(
       'error',
       'CHECKPOINT_UNSIGNED',
@@ -144,28 +142,29 @@ function checkKey(dataDir: string, head: SignedHead, genesis: Block | null, find
     );
     return;
   }
-  const key = verifierKey(head.checkpoint.origin, publicKey);
-  const checked = checkSignatures(head.note, [key]);
+  const { size } = head.checkpoint;
+  const checked = checkSignatures(head.note, epochs.keysAt(size));
   if (checked.length === 0 || checked.some((signature) => !signature.ok)) {
     const why =
       checked.length === 0
-        ? 'is not signed by the key the chain was begun with'
+        ? 'is not signed by the key the chain names'
         : 'carries a signature that does not fit its text';
     findings.add('error', 'CHECKPOINT_UNSIGNED', { file }, `the checkpoint ${why}`);
   }
-  const held = heldKey(dataDir);
-  if (held && toBase64(held) !== toBase64(publicKey)) {
+  // In the middle of a rotation the next key is beside the old one, and the gateway puts it in place.
+  const held = ['gateway.key', 'gateway.key.next'].flatMap((name) => heldKey(dataDir, name) ?? []);
+  if (held.length > 0 && !held.some((key) => equalBytes(key, epochs.key.publicKey))) {
     findings.add(
       'error',
       'KEY_DIFFERS',
       { file: 'gateway.key' },
-      'is not the key the chain was begun with: the gateway will refuse to seal',
+      'is not the key the chain goes on with: the gateway will refuse to seal',
     );
   }
 }
 
-function heldKey(dataDir: string): Uint8Array | null {
-  const pem = readOrNull(join(dataDir, 'gateway.key'));
+function heldKey(dataDir: string, name: string): Uint8Array | null {
+  const pem = readOrNull(join(dataDir, name));
   if (!pem) return null;
   try {
     return new Uint8Array(

@@ -1,9 +1,9 @@
 // Whose signatures stand on a checkpoint, and what that is worth to someone who holds these keys. Verifies; trusts no key
 // that it was not given, except where it says so.
-import { fromBase64Sized } from '../format/base64.ts';
-import type { Block } from '../format/block.ts';
-import { FormatError } from '../format/errors.ts';
-import { checkSignatures, type VerifierKey, verifierKey } from '../format/note.ts';
+import type { Checkpoint } from '../format/checkpoint.ts';
+import type { ChainEpochs } from '../format/epochs.ts';
+import { equalBytes } from '../format/hash.ts';
+import { checkSignatures, type VerifierKey } from '../format/note.ts';
 import { meetsQuorum, type Policy, quorumAuthorities } from '../format/policy.ts';
 import { CHECKPOINT_PATH } from '../format/tile.ts';
 import type { SignedHead } from './chainwalk.ts';
@@ -11,20 +11,6 @@ import type { Findings } from './findings.ts';
 
 /** Where the key came from that the checkpoint was checked with. */
 export type AuditTrust = 'policy' | 'gateway-key' | 'genesis';
-
-/** The public key that a genesis block names, or null. */
-export function genesisKey(genesis: Block | null): Uint8Array | null {
-  const text = genesis?.kind === 'genesis' ? genesis.detail?.publicKey : undefined;
-  if (typeof text !== 'string') return null;
-  try {
-    const publicKey = fromBase64Sized(text, 32, 'public key');
-    verifierKey('any', publicKey);
-    return publicKey;
-  } catch (error) {
-    if (error instanceof FormatError) return null;
-    throw error;
-  }
-}
 
 export interface SignatureJudgement {
   readonly trust: AuditTrust;
@@ -36,14 +22,14 @@ export interface SignatureJudgement {
 /** Checks the gateway's signature and the cosignatures of a checkpoint; what is wrong becomes a finding. */
 export function judgeSignatures(
   head: SignedHead,
-  genesis: Block | null,
+  epochs: ChainEpochs | null,
   policy: Policy | null,
   given: VerifierKey | null,
   findings: Findings,
   prefix: string,
 ): SignatureJudgement {
-  const { origin } = head.checkpoint;
-  const { trust, keys } = gatewayKeys(origin, genesis, policy, given);
+  const { origin, size } = head.checkpoint;
+  const { trust, keys } = gatewayKeys(head.checkpoint, epochs, policy, given);
   const unsigned = (why: string): SignatureJudgement => {
     findings.add('error', 'CHECKPOINT_UNSIGNED', { file: prefix + CHECKPOINT_PATH }, why);
     return { trust, status: 'unsigned', cosigned: [] };
@@ -53,29 +39,59 @@ export function judgeSignatures(
       `no key for ${origin}: ${trust === 'policy' ? 'the policy does not name it' : 'its genesis block names none'}`,
     );
   const checked = checkSignatures(head.note, keys);
+  const givenUp = epochs?.keys.find(
+    ({ key, notAfter }) => notAfter < size && checkSignatures(head.note, [key]).some(({ ok }) => ok),
+  );
+  if (checked.length === 0 && givenUp)
+    return unsigned(
+      `the checkpoint of ${size} blocks is signed with a key that was given up at ${givenUp.notAfter} blocks`,
+    );
   if (checked.length === 0)
     return unsigned(
       `the checkpoint of ${origin} is not signed by the ${trust === 'genesis' ? 'key its genesis block names' : 'trusted key'}`,
     );
   if (checked.some((signature) => !signature.ok))
     return unsigned(`the signature of ${origin} does not fit the checkpoint`);
-  if (!policy || policy.quorum === null) return { trust, status: 'signed-by-gateway-only', cosigned: [] };
-  const cosigned = goodCosigners(head, policy, findings, prefix);
-  return { trust, status: meetsQuorum(policy, new Set(cosigned)) ? 'final' : 'pending', cosigned };
+  const inForce = policyFor(size, epochs, policy);
+  if (!inForce || inForce.quorum === null) return { trust, status: 'signed-by-gateway-only', cosigned: [] };
+  const cosigned = goodCosigners(head, inForce, findings, prefix);
+  return { trust, status: meetsQuorum(inForce, new Set(cosigned)) ? 'final' : 'pending', cosigned };
 }
 
 function gatewayKeys(
-  origin: string,
-  genesis: Block | null,
+  { origin, size }: Checkpoint,
+  epochs: ChainEpochs | null,
   policy: Policy | null,
   given: VerifierKey | null,
-): { trust: AuditTrust; keys: VerifierKey[] } {
+): { trust: AuditTrust; keys: readonly VerifierKey[] } {
   if (policy && policy.logs.length > 0) {
-    return { trust: 'policy', keys: policy.logs.map(({ key }) => key).filter((key) => key.name === origin) };
+    const named = policy.logs
+      .filter(({ key, notAfter }) => key.name === origin && size <= (notAfter ?? Number.MAX_SAFE_INTEGER))
+      .map(({ key }) => key);
+    return { trust: 'policy', keys: successors(named, epochs, size) };
   }
-  if (given) return { trust: 'gateway-key', keys: given.name === origin ? [given] : [] };
-  const publicKey = genesisKey(genesis);
-  return { trust: 'genesis', keys: publicKey ? [verifierKey(origin, publicKey)] : [] };
+  if (given)
+    return { trust: 'gateway-key', keys: given.name === origin ? successors([given], epochs, size) : [] };
+  return { trust: 'genesis', keys: epochs?.keysAt(size) ?? [] };
+}
+
+/** Who trusts one key of the chain trusts those it handed over to, each change signed by both, and no longer itself. */
+function successors(
+  trusted: readonly VerifierKey[],
+  epochs: ChainEpochs | null,
+  size: number,
+): readonly VerifierKey[] {
+  const isKnown = epochs?.keys.some(({ key }) =>
+    trusted.some((one) => equalBytes(one.publicKey, key.publicKey)),
+  );
+  return isKnown ? epochs!.keysAt(size) : trusted;
+}
+
+/** Who trusts one policy of the chain trusts those its quorum put in its place; any other policy stands for itself. */
+function policyFor(size: number, epochs: ChainEpochs | null, trusted: Policy | null): Policy | null {
+  if (!trusted) return null;
+  const isOfChain = epochs?.policies.some(({ policy }) => policy && equalBytes(policy.hash, trusted.hash));
+  return isOfChain ? epochs!.policyAt(size).policy : trusted;
 }
 
 function goodCosigners(head: SignedHead, policy: Policy, findings: Findings, prefix: string): string[] {

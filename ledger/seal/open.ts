@@ -1,12 +1,13 @@
 // Opens the sealer: compares what is on disk with what was signed, and refuses where the two disagree. Writes only
 // what a crash left undone; judges records only of blocks that nobody signed yet.
 import { join } from 'node:path';
-import { toBase64 } from '../format/base64.ts';
 import { type Checkpoint, parseCheckpoint } from '../format/checkpoint.ts';
+import type { ChainEpochs } from '../format/epochs.ts';
 import { FormatError } from '../format/errors.ts';
 import { equalBytes } from '../format/hash.ts';
-import { openNote, parseNote, type VerifierKey, verifierKey } from '../format/note.ts';
+import { openNote, parseNote } from '../format/note.ts';
 import { CHECKPOINT_PATH } from '../format/tile.ts';
+import { nodeEd25519 } from '../keys/ed25519.ts';
 import { Sealer, type SealerPorts } from './sealer.ts';
 import { type IsDropped, loadStoredTree, type ReadRecords } from './stored.ts';
 import { TileFiles } from './tilefiles.ts';
@@ -49,8 +50,8 @@ type SignedHead =
   | { readonly kind: 'none' }
   | Extract<OpenedSealer, { kind: 'refused' }>;
 
-/** The checkpoint of state.db, checked to be ours. */
-function loadSignedHead(ports: OpenSealerPorts, key: VerifierKey): SignedHead {
+/** The checkpoint of state.db, checked to be of our origin. */
+function loadSignedHead(ports: OpenSealerPorts): SignedHead {
   const stored = ports.checkpoints.loadCheckpoint();
   if (!stored) return { kind: 'none' };
   try {
@@ -63,15 +64,38 @@ function loadSignedHead(ports: OpenSealerPorts, key: VerifierKey): SignedHead {
         { ledger: checkpoint.origin, configured: ports.config.origin },
       );
     }
-    openNote(note, [key]);
     return { kind: 'head', note: stored.note, checkpoint };
   } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    const isKey = error.code === 'NOTE_NOT_SIGNED' || error.code === 'NOTE_SIGNATURE_INVALID';
-    return refused(isKey ? 'other-key' : 'damaged', `the checkpoint of state.db: ${error.message}`, {
-      file: 'state.db',
-      code: error.code,
+    return badHead(error);
+  }
+}
+
+function badHead(error: unknown): Extract<OpenedSealer, { kind: 'refused' }> {
+  if (!(error instanceof FormatError)) throw error;
+  const isKey = error.code === 'NOTE_NOT_SIGNED' || error.code === 'NOTE_SIGNATURE_INVALID';
+  return refused(isKey ? 'other-key' : 'damaged', `the checkpoint of state.db: ${error.message}`, {
+    file: 'state.db',
+    code: error.code,
+  });
+}
+
+/** The stored checkpoint must be signed with the key that was in force then, and the one in force now be at hand. */
+function checkKeys(
+  ports: OpenSealerPorts,
+  head: SignedHead,
+  epochs: ChainEpochs,
+): Extract<OpenedSealer, { kind: 'refused' }> | null {
+  const held = [ports.key, ...(ports.nextKey ? [ports.nextKey] : [])];
+  if (!held.some(({ publicKey }) => equalBytes(publicKey, epochs.key.publicKey)))
+    return refused('other-key', 'gateway.key is not the key that this ledger goes on with', {
+      file: 'gateway.key',
     });
+  try {
+    if (head.kind === 'head')
+      openNote(parseNote(head.note), epochs.keysAt(head.checkpoint.size), nodeEd25519);
+    return null;
+  } catch (error) {
+    return badHead(error);
   }
 }
 
@@ -103,9 +127,8 @@ function checkServed(files: TileFiles, head: SignedHead): Extract<OpenedSealer, 
  */
 export async function openSealer(ports: OpenSealerPorts): Promise<OpenedSealer> {
   const { config } = ports;
-  const key = verifierKey(config.origin, ports.key.publicKey);
   const files = new TileFiles(ports.disk, join(ports.dataDir, 'ledger'));
-  const head = loadSignedHead(ports, key);
+  const head = loadSignedHead(ports);
   if (head.kind === 'refused') return head;
   const servedAhead = checkServed(files, head);
   if (servedAhead) return servedAhead;
@@ -125,15 +148,12 @@ export async function openSealer(ports: OpenSealerPorts): Promise<OpenedSealer> 
   if (tree.kind === 'damaged') {
     return refused('damaged', `${tree.file}: ${tree.reason}`, { file: tree.file, height: tree.height });
   }
-  const { genesis, last } = tree;
+  const { genesis, epochs, last } = tree;
   if (genesis && genesis.origin !== config.origin) {
     return refused('other-origin', `this ledger belongs to ${genesis.origin}`, { ledger: genesis.origin });
   }
-  if (genesis && genesis.detail?.publicKey !== toBase64(ports.key.publicKey)) {
-    return refused('other-key', 'gateway.key is not the key this ledger was begun with', {
-      file: 'gateway.key',
-    });
-  }
+  const wrongKeys = epochs && checkKeys(ports, head, epochs);
+  if (wrongKeys) return wrongKeys;
   const next = last ? last.block.first + last.block.count : 0;
   if (ports.logEnd < next) {
     return refused('log-behind', `records up to ${next} are sealed, the log ends at ${ports.logEnd}`, {
@@ -143,9 +163,18 @@ export async function openSealer(ports: OpenSealerPorts): Promise<OpenedSealer> 
   }
   files.clearStrays(tree.edge.size);
   if (tree.repairs.length > 0) files.write(tree.repairs);
-  const sealer = new Sealer(ports, { key, files, edge: tree.edge, last, signedSize: signed?.size ?? 0 });
+  const sealer = new Sealer(ports, {
+    epochs,
+    files,
+    edge: tree.edge,
+    last,
+    signedSize: signed?.size ?? 0,
+    signedNote: head.kind === 'head' ? head.note : null,
+  });
   // A crash between storing a checkpoint and serving it ends here.
   if (head.kind === 'head') files.replace(CHECKPOINT_PATH, encoder.encode(head.note));
+  // What a crash left unsigned is signed as it is: a key block must be the last of its checkpoint.
+  sealer.commit();
   sealer.beginBoot(config.recovery);
   sealer.commit();
   return { kind: 'ready', sealer, repairedFiles: signed ? tree.repairs.map((file) => file.path) : [] };

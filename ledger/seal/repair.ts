@@ -1,10 +1,9 @@
 // `fsck --repair` for the ledger: makes hash tiles and the served checkpoint again from entry bundles that lead to the
 // signed root. Refuses where they do not: then something is lost or changed, and only a copy can bring it back.
 import { join } from 'node:path';
-import { fromBase64Sized } from '../format/base64.ts';
 import { parseCheckpoint } from '../format/checkpoint.ts';
 import { FormatError } from '../format/errors.ts';
-import { openNote, parseNote, verifierKey } from '../format/note.ts';
+import { openNote, parseNote } from '../format/note.ts';
 import { CHECKPOINT_PATH } from '../format/tile.ts';
 import type { LedgerDisk } from './disk.ts';
 import { loadStoredTree, type ReadRecords } from './stored.ts';
@@ -47,9 +46,8 @@ export async function repairLedger(options: RepairLedgerOptions): Promise<Ledger
         kind: 'none',
         reason: 'the entry bundles do not lead to the signed root: restore ledger/ from a copy',
       };
-    const publicKey = tree.genesis?.detail?.publicKey;
-    if (typeof publicKey !== 'string') return { kind: 'none', reason: 'the genesis block names no key' };
-    openNote(parseNote(note), [verifierKey(checkpoint.origin, fromBase64Sized(publicKey, 32, 'public key'))]);
+    if (!tree.epochs) return { kind: 'none', reason: 'there is no genesis block' };
+    openNote(parseNote(note), tree.epochs.keysAt(checkpoint.size));
     const repaired: { file: string; what: string; saved: string | null }[] = [];
     for (const { path } of tree.repairs) {
       const file = `ledger/${path}`;

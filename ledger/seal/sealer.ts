@@ -7,11 +7,13 @@ import type { BlockHeight, Offset, TreeSize } from '../format/brand.ts';
 import type { JsonObject } from '../format/canonical.ts';
 import { type Checkpoint, formatCheckpoint } from '../format/checkpoint.ts';
 import { devicesDetail } from '../format/devices.ts';
-import { EMPTY_ROOT, HASH_BYTES } from '../format/hash.ts';
-import { formatNote, type VerifierKey } from '../format/note.ts';
+import { ChainEpochs, checkKeyChange, checkPolicyChange, NO_POLICY_HASH } from '../format/epochs.ts';
+import { EMPTY_ROOT, equalBytes, HASH_BYTES } from '../format/hash.ts';
+import { formatNote, parseNote } from '../format/note.ts';
+import { policyHash } from '../format/policy.ts';
 import type { TelemetryRecord } from '../format/record.ts';
-import { CHECKPOINT_PATH, TILE_WIDTH } from '../format/tile.ts';
-import { nodeSha256 } from '../tiles/hashing.ts';
+import { CHECKPOINT_PATH, FINAL_CHECKPOINT_PATH, TILE_WIDTH } from '../format/tile.ts';
+import { nodeEd25519 } from '../keys/ed25519.ts';
 import { Batch, type CutBatch } from './batch.ts';
 import type { RecoveryFacts, SealerConfig } from './config.ts';
 import type { LedgerDisk } from './disk.ts';
@@ -48,12 +50,14 @@ export interface SealerPorts {
   readonly disk: LedgerDisk;
   readonly clock: SealClock;
   readonly key: GatewayKey;
+  /** During a key rotation: the key that takes over. */
+  readonly nextKey?: GatewayKey | null;
   readonly checkpoints: CheckpointStore;
 }
 
 export class SealError extends Error {
   override name = 'SealError';
-  readonly code: 'CHECKPOINT_TAKEN' | 'SEALER_FAILED';
+  readonly code: 'CHECKPOINT_TAKEN' | 'SEALER_FAILED' | 'KEY_NOT_HELD';
 
   constructor(code: SealError['code'], message: string, cause?: unknown) {
     super(message, { cause });
@@ -63,11 +67,14 @@ export class SealError extends Error {
 
 /** What opening found; see open.ts. */
 export interface SealerState {
-  readonly key: VerifierKey;
+  /** Null before the genesis block. */
+  readonly epochs: ChainEpochs | null;
   readonly files: TileFiles;
   readonly edge: TreeEdge;
   readonly last: LastBlock | null;
   readonly signedSize: number;
+  /** The note of that size; null for none. */
+  readonly signedNote: string | null;
 }
 
 export interface SealedRound {
@@ -80,22 +87,24 @@ export interface SealedRound {
 
 /** Blocks take form in memory as they are cut and become true together in commit(). */
 export class Sealer {
-  readonly #ports: SealerPorts;
-  readonly #key: VerifierKey;
+  #ports: SealerPorts;
+  #epochs: ChainEpochs | null;
   readonly #files: TileFiles;
   readonly #edge: TreeEdge;
   #batch: Batch;
   #last: LastBlock | null;
   #signedSize: number;
+  #signedNote: string | null;
   #failed = false;
 
   constructor(ports: SealerPorts, state: SealerState) {
     this.#ports = ports;
-    this.#key = state.key;
+    this.#epochs = state.epochs;
     this.#files = state.files;
     this.#edge = state.edge;
     this.#last = state.last;
     this.#signedSize = state.signedSize;
+    this.#signedNote = state.signedNote;
     this.#batch = new Batch(this.#coveredEnd, ports.config.ledger.blockRecordsMax);
   }
 
@@ -126,6 +135,16 @@ export class Sealer {
     return this.#last?.block ?? null;
   }
 
+  /** Policies and keys of the chain. Only after beginBoot. */
+  get epochs(): ChainEpochs {
+    return this.#epochs!;
+  }
+
+  /** The newest checkpoint signed, with the gateway's signature alone. */
+  get signed(): { readonly size: number; readonly note: string } | null {
+    return this.#signedNote === null ? null : { size: this.#signedSize, note: this.#signedNote };
+  }
+
   /** Takes the record at `next`; cuts a block when it is full. */
   take(record: TelemetryRecord): void {
     this.#batch.add(record);
@@ -154,6 +173,38 @@ export class Sealer {
   /** Declares that records of earlier blocks are going to be removed. */
   prune(detail: JsonObject): void {
     this.#append('prune', detail);
+  }
+
+  /**
+   * A new policy, in force from this block on; the statement must carry its signatures: see epochs.ts. Commit what was cut
+   * before, and this at once after. @throws FormatError when it does not, and nothing was appended then
+   */
+  changePolicy(note: string): void {
+    const statement = checkPolicyChange(parseNote(note), this.epochs, nodeEd25519);
+    this.cut();
+    this.#append('policy', { epoch: statement.epoch, note }, this.#nothing(), policyHash(statement.text));
+  }
+
+  /** The next key takes over: the checkpoint that holds this block is signed by both. As changePolicy. */
+  changeKey(note: string, nextKey: GatewayKey): void {
+    const { next } = checkKeyChange(parseNote(note), this.epochs, nodeEd25519);
+    if (!equalBytes(next.publicKey, nextKey.publicKey))
+      throw new SealError('KEY_NOT_HELD', 'the key statement names another key than the one held');
+    this.cut();
+    this.#ports = { ...this.#ports, nextKey };
+    this.#append('key', { note });
+  }
+
+  /** Serves the newest checkpoint with the cosignatures it has by now; false where a newer one was signed since. */
+  serve(note: string): boolean {
+    if (this.#signedNote === null || parseNote(note).text !== parseNote(this.#signedNote).text) return false;
+    this.#files.replace(CHECKPOINT_PATH, encoder.encode(note));
+    return true;
+  }
+
+  /** Keeps the newest checkpoint that a quorum has cosigned beside it. */
+  serveFinal(note: string): void {
+    this.#files.replace(FINAL_CHECKPOINT_PATH, encoder.encode(note));
   }
 
   /** Genesis on an empty chain; on the first start of a run, what recovery found. */
@@ -210,6 +261,7 @@ export class Sealer {
     // A crash from here on leaves partial tiles nobody needs: the next start removes them.
     this.#edge.saved();
     this.#signedSize = checkpoint.size;
+    this.#signedNote = note;
     for (const { tile } of tiles) if (tile.width === TILE_WIDTH) this.#files.removePartials(tile);
     this.#failed = false;
     return { size: checkpoint.size, sealedEnd: this.#coveredEnd as Offset, blocks };
@@ -217,15 +269,26 @@ export class Sealer {
 
   #sign(checkpoint: Checkpoint): string {
     const text = formatCheckpoint(checkpoint);
-    const signature = this.#ports.key.sign(encoder.encode(text));
-    return formatNote({ text, signatures: [{ name: this.#key.name, keyId: this.#key.keyId, signature }] });
+    const { key, nextKey } = this.#ports;
+    const held = nextKey ? [key, nextKey] : [key];
+    const signatures = this.epochs.keysAt(checkpoint.size).flatMap(({ name, keyId, publicKey }) => {
+      const signer = held.find((one) => equalBytes(one.publicKey, publicKey));
+      return signer ? [{ name, keyId, signature: signer.sign(encoder.encode(text)) }] : [];
+    });
+    if (signatures.length === 0) throw new SealError('KEY_NOT_HELD', 'the key that is in force is not here');
+    return formatNote({ text, signatures });
   }
 
   #nothing(): Omit<CutBatch, 'devices'> {
     return { first: this.#coveredEnd as Offset, count: 0, root: EMPTY_ROOT, eventMinMs: 0, eventMaxMs: 0 };
   }
 
-  #append(kind: Block['kind'], detail: JsonObject | null, batch = this.#nothing()): void {
+  #append(
+    kind: Block['kind'],
+    detail: JsonObject | null,
+    batch = this.#nothing(),
+    policy: Uint8Array = this.#epochs?.policy.policy?.hash ?? NO_POLICY_HASH,
+  ): void {
     const { clock, config } = this.#ports;
     const sealedMs = clock.nowMs();
     const before = this.#last?.block;
@@ -246,12 +309,11 @@ export class Sealer {
       sealedMs,
       bootId: config.bootId,
       monotonicMs: clock.monotonicMs(),
-      policyHash: NO_POLICY_HASH,
+      policyHash: policy,
       detail,
     };
     this.#last = { block, hash: this.#edge.append(encodeBlock(block)) };
+    this.#epochs?.add(block);
+    this.#epochs ??= new ChainEpochs(block, nodeEd25519);
   }
 }
-
-/** No authorities yet: the policy in force is the empty text. */
-const NO_POLICY_HASH = nodeSha256(new Uint8Array(0));

@@ -3,10 +3,12 @@
 import { type Block, parseBlock } from '../format/block.ts';
 import { checkSuccessor } from '../format/block-rules.ts';
 import type { Checkpoint } from '../format/checkpoint.ts';
+import { ChainEpochs } from '../format/epochs.ts';
 import { FormatError } from '../format/errors.ts';
 import { equalBytes } from '../format/hash.ts';
 import type { TelemetryRecord } from '../format/record.ts';
 import { decodeEntryBundle, TILE_WIDTH, tilePath } from '../format/tile.ts';
+import { nodeEd25519 } from '../keys/ed25519.ts';
 import { Batch } from './batch.ts';
 import { type TileFile, TreeEdge } from './edge.ts';
 import type { TileFiles } from './tilefiles.ts';
@@ -27,6 +29,8 @@ export type StoredTree =
       readonly kind: 'sound';
       readonly edge: TreeEdge;
       readonly genesis: Block | null;
+      /** Policies and keys of the chain; null without a genesis block. */
+      readonly epochs: ChainEpochs | null;
       readonly last: LastBlock | null;
       /** Tiles and bundles that are missing or do not hold what the entries say. */
       readonly repairs: readonly TileFile[];
@@ -56,6 +60,7 @@ export async function loadStoredTree(
     return stored !== null && equalBytes(stored, file.bytes);
   };
   let genesis: Block | null = null;
+  let epochs: ChainEpochs | null = null;
   let last: LastBlock | null = null;
   let rootAgrees = signedSize === 0;
 
@@ -66,11 +71,19 @@ export async function loadStoredTree(
       const height = edge.size;
       const isAhead = height >= signedSize;
       // Blocks under a signed root were checked when they were signed; only the edge is needed of them.
-      if (isAhead || height === 0 || height === signedSize - 1) {
+      if (isAhead || height === 0 || height === signedSize - 1 || beginsEpoch(bytes)) {
         const checked = await checkStoredBlock(bytes, isAhead, last, readRecords, isDropped);
         if (typeof checked === 'string')
           return { kind: 'damaged', file: bundle.path, height, reason: checked };
         genesis ??= checked;
+        const unsound = epochs ? epochs.add(checked)[0]?.message : null;
+        if (unsound) return { kind: 'damaged', file: bundle.path, height, reason: unsound };
+        try {
+          epochs ??= new ChainEpochs(checked, nodeEd25519);
+        } catch (error) {
+          if (!(error instanceof FormatError)) throw error;
+          return { kind: 'damaged', file: bundle.path, height, reason: error.message };
+        }
         last = { block: checked, hash: edge.append(bytes) };
       } else {
         edge.append(bytes);
@@ -85,7 +98,15 @@ export async function loadStoredTree(
   if (!rootAgrees) return { kind: 'other-root', size: signedSize };
   repairs.push(...edge.partials().filter((file) => !matches(file)));
   edge.saved();
-  return { kind: 'sound', edge, genesis, last, repairs };
+  return { kind: 'sound', edge, genesis, epochs, last, repairs };
+}
+
+const EPOCH_LINES = ['\nkind policy\n', '\nkind key\n'];
+
+/** No other line of a block can read so: only these few of a long chain need parsing. */
+function beginsEpoch(bytes: Uint8Array): boolean {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return EPOCH_LINES.some((line) => view.includes(line));
 }
 
 type Bundle =
