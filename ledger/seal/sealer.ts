@@ -14,6 +14,7 @@ import { policyHash } from '../format/policy.ts';
 import type { TelemetryRecord } from '../format/record.ts';
 import { CHECKPOINT_PATH, FINAL_CHECKPOINT_PATH, TILE_WIDTH } from '../format/tile.ts';
 import { nodeEd25519 } from '../keys/ed25519.ts';
+import { nodeSha256 } from '../tiles/hashing.ts';
 import { Batch, type CutBatch } from './batch.ts';
 import type { RecoveryFacts, SealerConfig } from './config.ts';
 import type { LedgerDisk } from './disk.ts';
