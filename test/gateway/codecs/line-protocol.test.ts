@@ -100,7 +100,7 @@ test.each([
 // know; a last backslash would escape the separator after it. All three are the writer's business.
 const name = fc
   .string({ minLength: 1, maxLength: 12 })
-  .filter((text) => !/[\n\r\t\\"\0]/.test(text) && text.trim() === text);
+  .filter((text) => !/[\n\r\t\\"\0]/.test(text) && text.trim() === text && text !== '__proto__');
 
 test('what their client writes is read as it was', () => {
   fc.assert(
@@ -110,7 +110,7 @@ test('what their client writes is read as it was', () => {
       fc.dictionary(
         name,
         fc.oneof(
-          fc.double({ noNaN: true, noDefaultInfinity: true }),
+          fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0), // they write -0 as 0
           fc.boolean(),
           fc.string(),
           fc.maxSafeInteger().map(BigInt),
