@@ -19,7 +19,7 @@ import { coldFs } from '../gateway/cold/cold-fs.ts';
 import { CallerGuard } from '../gateway/ingest/caller.ts';
 import { ConnectionCaps, capConnections } from '../gateway/ingest/connection-caps.ts';
 import { Door } from '../gateway/ingest/door.ts';
-import { httpIngest } from '../gateway/ingest/http/plugin.ts';
+import { HttpIngest } from '../gateway/ingest/http/ingest.ts';
 import { type MqttServer, startMqtt } from '../gateway/ingest/mqtt/listener.ts';
 import { attachWebSocket, type WebSocketIngest } from '../gateway/ingest/websocket/attach.ts';
 import { realFs } from '../gateway/log/fs.ts';
@@ -169,11 +169,20 @@ async function start(
     ],
   });
   const local = new WeakSet<Socket>();
+  const door = new Door(access, guard);
   const caps = new ConnectionCaps(config.connections);
 
   let ready = false;
   let mqtt: MqttServer | null = null;
   let webSocket: WebSocketIngest | null = null;
+  const ingest = new HttpIngest({
+    admission,
+    config: config.ingest,
+    http: config.http.ingest,
+    door,
+    logger,
+    isReady: () => ready,
+  });
   const http = opened.add(
     await createHttpServer({
       config: config.http,
@@ -182,7 +191,9 @@ async function start(
       derived,
       proofs,
       guard,
-      door: new Door(access, guard),
+      door,
+      ingest,
+      plugins: [],
       admin: { administration, apply: (by) => reloader.apply(by) },
       local,
       accessFigures: () => access.figures(),
@@ -198,12 +209,12 @@ async function start(
       pressure: () => pressure.figures,
       ledgerDir: join(dataDir, 'ledger'),
       dashboardDir: dashboardDir(),
-      plugins: [(app) => httpIngest(app, { admission, config: config.ingest })],
       isReady: () => ready,
       logger: httpLogger,
     }),
     (part) => part.close(),
   );
+  opened.add(ingest, (part) => part.close());
   capConnections(http.server, caps);
   webSocket = opened.add(
     attachWebSocket(http.server, {

@@ -1,5 +1,6 @@
 // The HTTP port's settings and limits. Holds no defaults that open the gateway to anyone but this machine.
 import { z } from 'zod';
+import { httpIngestConfigSchema } from '../ingest/http/config.ts';
 
 const hostName = z
   .string()
@@ -59,6 +60,7 @@ export const httpConfigSchema = z.strictObject({
     .max(600_000)
     .default(60_000)
     .describe('An idle connection is closed after this.'),
+  ingest: httpIngestConfigSchema.prefault({}).describe('What is particular to ingest over HTTP.'),
   maxConcurrentReads: z
     .number()
     .int()

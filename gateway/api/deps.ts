@@ -8,6 +8,7 @@ import type { AdmissionFigures } from '../admission/types.ts';
 import type { CallerGuard } from '../ingest/caller.ts';
 import type { ConnectionCapsFigures } from '../ingest/connection-caps.ts';
 import type { Door } from '../ingest/door.ts';
+import type { HttpIngest } from '../ingest/http/ingest.ts';
 import type { MqttFigures } from '../ingest/mqtt/listener.ts';
 import type { WebSocketFigures } from '../ingest/websocket/attach.ts';
 import type { LogFigures, SearchableLogReader } from '../log/types.ts';
@@ -69,7 +70,9 @@ export interface ApiDeps {
   /** Connections to the local admin socket. */
   readonly local?: LocalCallers;
   accessFigures?(): AccessFigures;
-  /** Registered at the root, behind the guard, e.g. HTTP ingest. */
+  /** Takes its own paths before the server's routes see them. */
+  readonly ingest: Pick<HttpIngest, 'handle' | 'routes'>;
+  /** Routes of other rooms, registered at the root, behind the guard. */
   readonly plugins: readonly ((app: FastifyInstance) => Promise<void> | void)[];
   /** True once the gateway takes records; false while it starts and while it shuts down. */
   isReady(): boolean;

@@ -1,5 +1,5 @@
-// Makes the gateway's HTTP server: guard, headers, problem bodies, the reading routes, the live tail, and the
-// plugins it is given (ingest). It listens to nothing by itself and owns no state but what it shows.
+// Makes the gateway's HTTP server: guard, headers, problem bodies, the reading routes, the live tail; the plugins it
+// is given. Ingest takes its own paths first. It listens to nothing by itself and owns no state but what it shows.
 import { createServer } from 'node:http';
 import fastify, { type FastifyInstance, LogController } from 'fastify';
 import { directoryTiles } from '../../ledger/tiles/source.ts';
@@ -73,7 +73,7 @@ export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> 
   return app;
 }
 
-function createApp({ config, logger }: ApiDeps): FastifyInstance {
+function createApp({ config, logger, ingest }: ApiDeps): FastifyInstance {
   const app = fastify({
     loggerInstance: logger,
     // One logger for all: a child for each request would cost more than most requests need it for.
@@ -84,7 +84,9 @@ function createApp({ config, logger }: ApiDeps): FastifyInstance {
     requestTimeout: config.requestTimeoutMs,
     keepAliveTimeout: config.keepAliveTimeoutMs,
     serverFactory: (handler) => {
-      const server = createServer({ maxHeaderSize: config.maxHeaderBytes }, handler);
+      const server = createServer({ maxHeaderSize: config.maxHeaderBytes }, (request, response) => {
+        if (!ingest.handle(request, response)) handler(request, response);
+      });
       server.requestTimeout = config.requestTimeoutMs;
       server.headersTimeout = Math.min(config.requestTimeoutMs, 15_000);
       server.keepAliveTimeout = config.keepAliveTimeoutMs;

@@ -18,6 +18,12 @@ export class CborError extends Error {
 
 const cut = () => new CborError('the data ends within an item');
 
+export interface CborItem {
+  /** Exactly as sent (a view). */
+  readonly bytes: Buffer;
+  readonly value: unknown;
+}
+
 export class CborReader {
   readonly #bytes: Buffer;
   /** Where the next item begins. */
@@ -37,6 +43,13 @@ export class CborReader {
     const value = this.#item(0);
     if (value === BREAK) throw new CborError('a break outside of anything that could end');
     return value;
+  }
+
+  /** The next item's value and its own bytes (a view). Throws CborError. */
+  item(): CborItem {
+    const start = this.at;
+    const value = this.value();
+    return { bytes: this.#bytes.subarray(start, this.at), value };
   }
 
   /**
@@ -233,23 +246,4 @@ export function decodeCbor(bytes: Buffer): unknown {
   const value = reader.value();
   if (!reader.done) throw new CborError('further bytes stand behind the item');
   return value;
-}
-
-export interface CborItem {
-  /** Exactly as sent (a view). */
-  readonly bytes: Buffer;
-  readonly value: unknown;
-}
-
-/** The items of a CBOR sequence (RFC 8742); null when there are more than `itemsMax`. Throws CborError. */
-export function cborSequence(bytes: Buffer, itemsMax: number): CborItem[] | null {
-  const reader = new CborReader(bytes);
-  const items: CborItem[] = [];
-  while (!reader.done) {
-    if (items.length === itemsMax) return null;
-    const start = reader.at;
-    const value = reader.value();
-    items.push({ bytes: bytes.subarray(start, reader.at), value });
-  }
-  return items;
 }

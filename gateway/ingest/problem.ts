@@ -38,8 +38,11 @@ export function sendProblem(reply: FastifyReply, problem: Problem, more: object 
     .send(problemText(problem, more));
 }
 
-/** The same where there is no fastify: by node's own response. `type` is for clients that read no other. */
-export function answerProblem(
+/**
+ * The same where there is no fastify: head and whole body by node's own response, which the caller ends. `type` is for
+ * clients that read no other.
+ */
+export function writeProblem(
   response: ServerResponse,
   problem: Problem,
   more: object = {},
@@ -55,5 +58,5 @@ export function answerProblem(
   };
   if (retryAfterMs !== undefined) head['retry-after'] = retryAfterSeconds(retryAfterMs);
   if (status === 401) head['www-authenticate'] = CHALLENGE;
-  response.writeHead(status, head).end(text);
+  response.writeHead(status, head).write(text);
 }

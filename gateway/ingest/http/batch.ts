@@ -1,40 +1,99 @@
-// One NDJSON request: each line a record of its own, one answer when the last of them is durable or refused.
-import { SOURCE } from '../../../ledger/format/record.ts';
+// Many records in one request: splits NDJSON, JSON arrays, CBOR sequences; submits each item, and answers once when the
+// last of them is durable or refused. Knows nothing of HTTP.
 import type { Admission } from '../../admission/admission.ts';
-import type { Outcome, RejectReason, ShedReason } from '../../admission/types.ts';
+import type { Outcome, RejectReason, ShedReason, Submission } from '../../admission/types.ts';
+import { type CborItem, CborReader } from '../../codecs/cbor.ts';
+import { arrayElements } from '../../codecs/json-scan.ts';
 import { detailOf, type Refused } from './refusal.ts';
-import type { IngestHead } from './request.ts';
 
 const LF = 0x0a;
+const NOT_ASCII = /[\x80-\uffff]/;
 
-export interface Line {
-  /** Counted from 1, blank lines included. */
-  readonly number: number;
-  readonly bytes: Buffer;
-}
+/** One record of a batch; `problem` says why it cannot be submitted at all. */
+export type BatchItem = { readonly number: number } & (
+  | { readonly payload: Buffer; readonly json: unknown; readonly problem: null }
+  | { readonly payload: Buffer; readonly problem: string }
+);
 
-/** The lines that are not blank; null when there are more than `maxLines`. */
-export function splitLines(body: Buffer, maxLines: number): Line[] | null {
-  const lines: Line[] = [];
+/** The items of `body`, counted from 1; 'too-many' when there are more than `max`; a text: why it is no such batch. */
+export type Split = (body: Buffer, max: number) => BatchItem[] | 'too-many' | string;
+
+/** Each line that is not blank is one JSON text. `body` is valid UTF-8. */
+export const ndjsonItems: Split = (body, max) => {
+  // Parsing from one text spares a text per line; in ASCII, places in the text are places in the bytes.
+  const latin1 = body.toString('latin1');
+  const text = NOT_ASCII.test(latin1) ? null : latin1;
+  const items: BatchItem[] = [];
   let number = 0;
   for (let start = 0; start < body.length; ) {
     const found = body.indexOf(LF, start);
     const end = found === -1 ? body.length : found;
     number += 1;
-    const bytes = body.subarray(start, end);
-    if (!isBlank(bytes)) {
-      if (lines.length === maxLines) return null;
-      lines.push({ number, bytes });
+    if (!isBlank(body, start, end)) {
+      if (items.length === max) return 'too-many';
+      const payload = body.subarray(start, end);
+      items.push(
+        jsonItem(number, payload, text === null ? payload.toString('utf8') : text.slice(start, end)),
+      );
     }
     start = end + 1;
   }
-  return lines;
-}
+  return items;
+};
 
-function isBlank(bytes: Buffer): boolean {
-  for (const byte of bytes) if (byte !== 0x20 && byte !== 0x0d && byte !== 0x09) return false;
+function isBlank(bytes: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at += 1) {
+    const byte = bytes[at]!;
+    if (byte !== 0x20 && byte !== 0x0d && byte !== 0x09) return false;
+  }
   return true;
 }
+
+function jsonItem(number: number, payload: Buffer, text: string): BatchItem {
+  try {
+    return { number, payload, json: JSON.parse(text) as unknown, problem: null };
+  } catch (error) {
+    return { number, payload, problem: (error as SyntaxError).message };
+  }
+}
+
+/** Each element of the array is a record: its payload is the element's own text. `body` is valid UTF-8. */
+export const jsonArrayItems: Split = (body, max) => {
+  let values: unknown;
+  try {
+    values = JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    return `the body is not JSON: ${(error as SyntaxError).message}`;
+  }
+  if (!Array.isArray(values)) return 'the body is not a JSON array';
+  if (values.length > max) return 'too-many';
+  const payloads = arrayElements(body)!;
+  return payloads.map((payload, index) => ({
+    number: index + 1,
+    payload,
+    json: values[index],
+    problem: null,
+  }));
+};
+
+/** Each item of the sequence (RFC 8742) is a record. What follows an item that cannot be read cannot be found. */
+export const cborItems: Split = (body, max) => {
+  const reader = new CborReader(body);
+  const items: BatchItem[] = [];
+  while (!reader.done) {
+    if (items.length === max) return 'too-many';
+    const number = items.length + 1;
+    let item: CborItem;
+    try {
+      item = reader.item();
+    } catch (error) {
+      items.push({ number, payload: body.subarray(reader.at), problem: (error as Error).message });
+      break;
+    }
+    items.push({ number, payload: item.bytes, json: item.value, problem: null });
+  }
+  return items;
+};
 
 export interface LineError {
   readonly line: number;
@@ -50,79 +109,72 @@ export interface BatchResult {
   readonly lastOffset: number | null;
   /** In line order. */
   readonly errors: readonly LineError[];
-  /** The first refusal that a retry can heal, else the first; null when there is none. */
-  readonly refusal: Refused | null;
 }
 
-class Collector {
+/** Gathers outcomes; calls `done` once, when `count` of them have come. */
+export class BatchOutcomes {
+  readonly #done: (result: BatchResult, refusal: Refused | null) => void;
+  #open: number;
   #accepted = 0;
   #duplicates = 0;
-  #first: number | null = null;
-  #last: number | null = null;
+  #first = -1;
+  #last = -1;
   #refusal: Refused | null = null;
   readonly #errors: LineError[] = [];
 
+  /** `refusal`: the first that a retry can heal, else the first; null when there is none. */
+  constructor(count: number, done: (result: BatchResult, refusal: Refused | null) => void) {
+    this.#open = count;
+    this.#done = done;
+  }
+
   add(line: number, outcome: Outcome): void {
     if (outcome.kind === 'stored') {
+      const { offset } = outcome;
+      if (this.#accepted === 0 || offset < this.#first) this.#first = offset;
+      if (offset > this.#last) this.#last = offset;
       this.#accepted += 1;
-      this.#first = Math.min(this.#first ?? outcome.offset, outcome.offset);
-      this.#last = Math.max(this.#last ?? outcome.offset, outcome.offset);
     } else if (outcome.kind === 'duplicate') this.#duplicates += 1;
     else {
       if (this.#refusal === null || (this.#refusal.kind === 'reject' && outcome.kind === 'shed'))
         this.#refusal = outcome;
       this.#errors.push({ line, reason: outcome.reason, detail: detailOf(outcome) });
     }
+    this.#open -= 1;
+    if (this.#open === 0) this.#done(this.#result(), this.#refusal);
   }
 
-  result(): BatchResult {
+  #result(): BatchResult {
     return {
       accepted: this.#accepted,
       duplicates: this.#duplicates,
       rejected: this.#errors.length,
-      firstOffset: this.#first,
-      lastOffset: this.#last,
+      firstOffset: this.#accepted === 0 ? null : this.#first,
+      lastOffset: this.#accepted === 0 ? null : this.#last,
       errors: this.#errors.sort((a, b) => a.line - b.line),
-      refusal: this.#refusal,
     };
   }
 }
 
-/** `body` is valid UTF-8. Calls `done` once, when every line has its outcome. */
+/** `shared` is what all records of the batch have in common; a message id gets the line's number behind it. */
 export function submitBatch(
   admission: Admission,
-  head: IngestHead,
-  lines: readonly Line[],
-  done: (result: BatchResult) => void,
+  items: readonly BatchItem[],
+  shared: Omit<Submission, 'payload' | 'json'>,
+  done: (result: BatchResult, refusal: Refused | null) => void,
 ): void {
-  const collector = new Collector();
-  let open = lines.length;
-  const settle = (line: number, outcome: Outcome) => {
-    collector.add(line, outcome);
-    open -= 1;
-    if (open === 0) done(collector.result());
-  };
-  for (const { number, bytes } of lines) {
-    let json: unknown;
-    try {
-      json = JSON.parse(bytes.toString('utf8'));
-    } catch (error) {
+  const outcomes = new BatchOutcomes(items.length, done);
+  const { messageId } = shared;
+  for (const item of items) {
+    const { number, payload } = item;
+    if (item.problem !== null) {
       admission.countRefusal('http', 'malformed');
-      settle(number, { kind: 'reject', reason: 'malformed', detail: (error as SyntaxError).message });
+      outcomes.add(number, { kind: 'reject', reason: 'malformed', detail: item.problem });
       continue;
     }
-    const { topic, device } = head;
-    const submission = {
-      source: SOURCE.http,
-      topic,
-      device,
-      fallbackDevice: '',
-      contentType: 'application/json',
-      payload: bytes,
-      sequence: null,
-      eventMs: null,
-      json,
-    } as const;
-    admission.submit(submission, (outcome) => settle(number, outcome));
+    const own = messageId === undefined ? {} : { messageId: `${messageId}/${number}` };
+    admission.submit({ ...shared, ...own, payload, json: item.json }, (outcome) =>
+      outcomes.add(number, outcome),
+    );
   }
 }

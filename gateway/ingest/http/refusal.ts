@@ -1,14 +1,22 @@
-// Refusals of HTTP ingest: one status for each of admission's reasons.
-import type { FastifyReply } from 'fastify';
+// Refusals of HTTP ingest: one status for each of admission's reasons, as a problem body (RFC 9457).
+import type { ServerResponse } from 'node:http';
 import type { Outcome, RejectReason, ShedReason } from '../../admission/types.ts';
-import { sendProblem } from '../problem.ts';
+import type { Problem } from '../problem.ts';
 
-export type RefusalCode = RejectReason | ShedReason | 'unsupported-type';
+export type RefusalCode = RejectReason | ShedReason | 'unsupported-type' | 'method-not-allowed';
+
+/** What this adapter refuses by itself. */
+export interface HttpRefusal {
+  readonly code: RefusalCode;
+  readonly detail: string;
+  readonly retryAfterMs?: number;
+}
 
 const STATUS: Readonly<Record<RefusalCode, number>> = {
   malformed: 400,
   'bad-topic': 400,
   'not-allowed': 403,
+  'method-not-allowed': 405,
   invalid: 400,
   'too-large': 413,
   'unsupported-type': 415,
@@ -30,13 +38,16 @@ export type Refused = Extract<Outcome, { kind: 'reject' | 'shed' }>;
 export const detailOf = (outcome: Refused) =>
   outcome.kind === 'reject' ? outcome.detail : SHED_DETAIL[outcome.reason];
 
-/** `more` are extension members, e.g. the per-line results of a batch. */
-export function sendRefusal(reply: FastifyReply, code: RefusalCode, detail: string, more?: object): void {
-  sendProblem(reply, { status: STATUS[code], code, detail }, more);
+export function problemOf({ code, detail, retryAfterMs }: HttpRefusal): Problem {
+  const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return { status: STATUS[code], code, detail, ...retry };
 }
 
-export function sendRefused(reply: FastifyReply, outcome: Refused, more?: object): void {
+export function refusalOf(outcome: Refused): HttpRefusal {
   const { reason: code } = outcome;
   const retry = outcome.kind === 'shed' ? { retryAfterMs: outcome.retryAfterMs } : {};
-  sendProblem(reply, { status: STATUS[code], code, detail: detailOf(outcome), ...retry }, more);
+  return { code, detail: detailOf(outcome), ...retry };
 }
+
+/** How a family of routes writes its refusals. `more` are extension members, e.g. the results of a batch. */
+export type Refuse = (response: ServerResponse, problem: Problem, more?: object) => void;

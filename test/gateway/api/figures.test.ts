@@ -44,7 +44,7 @@ let gateway: TestGateway;
 
 beforeAll(async () => {
   gateway = await startTestGateway({
-    ingest,
+    figures: ingest,
     before: [reading('pump-1', { value: 1 })],
     plugins: [
       (app) => {

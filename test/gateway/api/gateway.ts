@@ -53,8 +53,10 @@ export interface TestOptions {
   /** Default: without names. */
   readonly access?: Access;
   readonly admin?: NonNullable<ApiDeps['admin']>;
+  /** Made with the door that the server has. */
+  readonly ingest?: (door: Door) => ApiDeps['ingest'];
   /** What the adapters and admission have counted. */
-  readonly ingest?: IngestFigures;
+  readonly figures?: IngestFigures;
   /** Records that stand in the log before the server starts. */
   readonly before?: readonly RecordInput[];
 }
@@ -74,6 +76,7 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
   await derived.load(reader, config.derivedLookBackRecords);
   const proofs = new ProofWorker({ dataDir, durableEnd: log.durableEnd });
   const guard = new CallerGuard(config);
+  const door = new Door(options.access ?? anonymousAccess, guard);
   const gateway = { ready: true, devices: [] as DeviceSeen[] };
   const logged: Record<string, unknown>[] = [];
   const logger = pino({ level: 'warn' }, { write: (line: string) => logged.push(JSON.parse(line)) });
@@ -84,16 +87,17 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     derived,
     devices: () => gateway.devices,
     deviceCount: () => gateway.devices.length,
-    ingestFigures: () => options.ingest ?? quietIngest(log.figures().end),
+    ingestFigures: () => options.figures ?? quietIngest(log.figures().end),
     pressure: () => ({ value: 0.25, parts: { log: 0.25, sealer: 0, forwarders: 0, disk: 0 } }),
     stages: () => (sealer ? { sealer: sealer.figures } : {}),
     ledgerDir: join(dataDir, 'ledger'),
     proofs,
     guard,
-    door: new Door(options.access ?? anonymousAccess, guard),
+    door,
+    ingest: options.ingest?.(door) ?? { handle: () => false, routes: [] },
     ...(options.admin ? { admin: options.admin } : {}),
-    dashboardDir: options.dashboardDir ?? join(dataDir, 'no-dashboard'),
     plugins: options.plugins ?? [],
+    dashboardDir: options.dashboardDir ?? join(dataDir, 'no-dashboard'),
     isReady: () => gateway.ready,
     logger,
   });

@@ -5,7 +5,8 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { httpIngest } from '../../../gateway/ingest/http/plugin.ts';
+import { httpIngestConfigSchema } from '../../../gateway/ingest/http/config.ts';
+import { HttpIngest } from '../../../gateway/ingest/http/ingest.ts';
 import { attachWebSocket, type WebSocketIngest } from '../../../gateway/ingest/websocket/attach.ts';
 import { webSocketConfigSchema } from '../../../gateway/ingest/websocket/config.ts';
 import { Harness } from '../admission/harness.ts';
@@ -18,7 +19,17 @@ let webSocket: WebSocketIngest;
 beforeAll(async () => {
   harness = await Harness.open();
   const { admission, config, lines } = harness;
-  gateway = await startTestGateway({ plugins: [(app) => httpIngest(app, { admission, config })] });
+  gateway = await startTestGateway({
+    ingest: (door) =>
+      new HttpIngest({
+        admission,
+        config,
+        http: httpIngestConfigSchema.parse({}),
+        door,
+        logger: lines,
+        isReady: () => true,
+      }),
+  });
   webSocket = attachWebSocket(gateway.server, {
     path: '/ws',
     admission,
@@ -89,7 +100,7 @@ test('programs, and pages the gateway served, come in by the same doors', async 
   expect(await harness.records()).toHaveLength(2);
 });
 
-test('ingest that fails inside is answered and logged by the server, like any other route', async () => {
+test('ingest that fails inside is answered 500 and logged by its route, not its path', async () => {
   const { admission } = harness;
   const { submit } = admission;
   admission.submit = () => {
@@ -100,5 +111,10 @@ test('ingest that fails inside is answered and logged by the server, like any ot
   expect(answer).toMatchObject({ status: 500, type: expect.stringContaining('application/problem+json') });
   expect(codeIn(answer)).toBe('internal');
   expect(answer.body).not.toContain('as the test wants it');
-  expect(gateway.logged).toEqual([expect.objectContaining({ level: 50, route: '/api/v1/ingest/*' })]);
+  expect(harness.lines.all.filter(({ level }) => level === 'error')).toEqual([
+    expect.objectContaining({
+      level: 'error',
+      facts: expect.objectContaining({ route: '/api/v1/ingest/*', err: expect.any(Error) }),
+    }),
+  ]);
 });
