@@ -1,5 +1,6 @@
 // The table of commands. Each entry is only words; the work is loaded from commands/ when it runs.
 import { type CommandSpec, SHARED } from './command.ts';
+import { ACCESS_COMMANDS } from './commands-access.ts';
 
 export const COMMANDS: readonly CommandSpec[] = [
   {
@@ -250,6 +251,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     load: () => import('./commands/config-schema.ts'),
   },
+  ...ACCESS_COMMANDS,
   {
     name: 'keygen',
     summary: 'make a gateway key before the first start',

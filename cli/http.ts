@@ -9,8 +9,11 @@ export interface Problem {
 
 const TIMEOUT_MS = 30_000;
 
-/** @throws CommandError when the address is none or nothing answers there */
-export async function fetchFrom(base: string, path: string): Promise<Response> {
+/**
+ * Shows the token in TIDEMARK_TOKEN, if there is one.
+ * @throws CommandError when the address is none or nothing answers there
+ */
+export async function fetchFrom(base: string, path: string, init: RequestInit = {}): Promise<Response> {
   let url: URL;
   try {
     url = new URL(path, base);
@@ -22,7 +25,9 @@ export async function fetchFrom(base: string, path: string): Promise<Response> {
   if (url.protocol !== 'http:' && url.protocol !== 'https:')
     throw new CommandError(EXIT.usage, `${base}: only http and https addresses can be asked`);
   try {
-    return await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const token = process.env.TIDEMARK_TOKEN;
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), headers, ...init });
   } catch (error) {
     const cause = (error as Error).cause;
     throw new CommandError(

@@ -6,8 +6,8 @@ import type { ConfigProblem } from './load.ts';
 import { nearest } from './suggest.ts';
 
 const PREFIX = 'TIDEMARK_';
-/** Not configuration: which file to read. */
-const OTHERS = new Set(['TIDEMARK_CONFIG']);
+/** Not configuration: which file to read, and what the commands show to a gateway elsewhere. */
+const OTHERS = new Set(['TIDEMARK_CONFIG', 'TIDEMARK_TOKEN']);
 
 export interface EnvironmentSource {
   readonly tree: Record<string, unknown>;
