@@ -34,7 +34,7 @@ export const httpIngestConfigSchema = z.strictObject({
     )
     .default('{bucket}/{host}/{measurement}')
     .describe(
-      'Topic of a line written to /api/v2/write or /write. {bucket} is the bucket or database, {measurement} the measurement, any other {name} the tag of that name; `_` where the line has none.',
+      'Topic of a line written to /api/v2/write or /write. {bucket} is the bucket or database, {measurement} the measurement, any other {name} the tag of that name; `_` where the line has none (for {host}, the device whose credentials were shown).',
     ),
   deviceTopic: z
     .string()

@@ -118,7 +118,10 @@ function submitLine(
   const { measurement, tags, eventMs } = point;
   const topic = topicOf((name) => {
     if (name === 'bucket') return bucket;
-    return name === 'measurement' ? measurement : tags.find(([key]) => key === name)?.[1];
+    if (name === 'measurement') return measurement;
+    const tag = tags.find(([key]) => key === name)?.[1];
+    // A device that does not say its host is its own.
+    return tag ?? (name === 'host' ? (principal.device ?? undefined) : undefined);
   });
   if (!principal.mayPublish(topic)) {
     reject('not-allowed', `these credentials may not write to ${topic}`);

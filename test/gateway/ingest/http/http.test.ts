@@ -1,50 +1,23 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { anonymousAccess } from '../../../../gateway/access/anonymous.ts';
-import { CallerGuard } from '../../../../gateway/ingest/caller.ts';
-import { Door } from '../../../../gateway/ingest/door.ts';
-import { type HttpIngestConfig, httpIngestConfigSchema } from '../../../../gateway/ingest/http/config.ts';
-import { HttpIngest } from '../../../../gateway/ingest/http/ingest.ts';
-import { Harness, type HarnessOptions } from '../../admission/harness.ts';
+import type { Harness, HarnessOptions } from '../../admission/harness.ts';
+import { type ServedIngest, serveIngest } from './served.ts';
 
 const run = promisify(execFile);
 
+let served: ServedIngest;
 let harness: Harness;
-let ingest: HttpIngest;
-let server: Server;
 let base: string;
 
-async function start(options: HarnessOptions = {}, http: Partial<HttpIngestConfig> = {}): Promise<void> {
-  harness = await Harness.open(options);
-  const { admission, config, lines } = harness;
-  ingest = new HttpIngest({
-    admission,
-    config,
-    http: httpIngestConfigSchema.parse(http),
-    door: new Door(anonymousAccess, new CallerGuard({ host: '127.0.0.1', allowedHosts: [] })),
-    logger: lines,
-    isReady: () => true,
-  });
-  server = createServer((request, response) => {
-    if (!ingest.handle(request, response)) response.writeHead(404).end();
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+async function start(options: HarnessOptions = {}): Promise<void> {
+  served = await serveIngest({ harness: options });
+  ({ harness, base } = served);
 }
 
-async function stop(): Promise<void> {
-  harness.disk.full = false;
-  harness.disk.release();
-  await ingest.close();
-  server.close();
-  server.closeAllConnections();
-  await harness.remove();
-}
+const stop = () => served.close();
 
 beforeEach(() => start());
 afterEach(stop);
@@ -214,7 +187,7 @@ test('a log that is behind is 429 with Retry-After', async () => {
 });
 
 test('garbage to the port harms nobody else', async () => {
-  const port = (server.address() as AddressInfo).port;
+  const port = Number(new URL(base).port);
   const heads = [
     'POST /api/v1/ingest/%ff%fe HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1',
     'POST /api/v1/ingest/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1',
