@@ -1,7 +1,15 @@
 // Owns the role every simulated device plays: one step of its physics gives one reading. No clock, no network.
 import type { Random } from './random.ts';
 
-export const KINDS = ['pump', 'cold-store', 'inverter', 'air-quality'] as const;
+export const KINDS = [
+  'pump',
+  'cold-store',
+  'inverter',
+  'air-quality',
+  'energy-meter',
+  'gps-tracker',
+  'wind-turbine',
+] as const;
 export type Kind = (typeof KINDS)[number];
 
 /** What is wrong with the machine, not with its sensor. */
@@ -10,7 +18,10 @@ export type PhysicalFault =
   | 'door-left-open'
   | 'string-outage'
   | 'clipping'
-  | 'filter-failure';
+  | 'filter-failure'
+  | 'phase-loss'
+  | 'jamming'
+  | 'blade-icing';
 /** What is wrong with a sensor: the machine is fine, the value is not. */
 export type SensorFault = 'stuck' | 'spike' | 'drift';
 export type FaultKind = PhysicalFault | SensorFault;
@@ -20,6 +31,8 @@ export interface Moment {
   readonly atMs: number;
   /** Time of day in hours, 0 <= h < 24, of the scenario's compressed day. */
   readonly hour: number;
+  /** How much people are about: 1 on a working day, less at the weekend. */
+  readonly activity: number;
   /** Hours of the day's physics that pass in this step: a compressed day makes more of each second. */
   readonly stepHours: number;
   /** Physical faults at work now: how far each has grown, 0 < x <= 1. */

@@ -33,6 +33,9 @@ const DURATION_HOURS: Readonly<Record<FaultKind, readonly [low: number, high: nu
   'string-outage': [0.6, 1],
   clipping: [0.6, 1],
   'filter-failure': [0.9, 1.6],
+  'phase-loss': [0.6, 1],
+  jamming: [0.3, 0.8],
+  'blade-icing': [0.9, 1.6],
   stuck: [0.8, 1.2],
   spike: [0.02, 0.06],
   drift: [0.9, 1.6],
@@ -113,6 +116,7 @@ export function growth(fault: Fault, atMs: number): number {
   switch (fault.kind) {
     case 'bearing-wear':
     case 'filter-failure':
+    case 'blade-icing':
     case 'drift':
       return Math.min(1, 0.1 + progress * 1.5);
     case 'door-left-open':
@@ -120,6 +124,8 @@ export function growth(fault: Fault, atMs: number): number {
     case 'string-outage':
       return progress < 0.5 ? 0.4 : 1;
     case 'clipping':
+    case 'phase-loss':
+    case 'jamming':
     case 'stuck':
     case 'spike':
       return 1;

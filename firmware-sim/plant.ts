@@ -1,6 +1,6 @@
 // Owns the demo plant: which devices stand in it, by which protocol each speaks, how fast its day goes.
 import { type Endpoints, PROTOCOLS, type Protocol } from './clients/client.ts';
-import { KINDS, type Kind } from './device.ts';
+import type { Kind } from './device.ts';
 import { Fleet, type FleetDevice, type FleetEvent } from './fleet.ts';
 import type { FleetFigures } from './report.ts';
 import { Scenario } from './scenario.ts';
@@ -32,11 +32,14 @@ const STOP_GRACE_MS = 1_000;
 /** Half of the devices speak MQTT, a quarter each HTTP and WebSocket, through every kind. */
 const PROTOCOL_TURN: readonly Protocol[] = ['mqtt', 'http', 'mqtt', 'websocket'];
 
+/** The kinds that stand in the demo plant. */
+const PLANT_KINDS = ['pump', 'cold-store', 'inverter', 'air-quality'] as const satisfies readonly Kind[];
+
 /** `count` devices, kinds in turn: pump-1, cold-store-1, inverter-1, air-quality-1, pump-2 … */
 export function fleetOf(count: number, protocols: readonly Protocol[], prefix = ''): FleetDevice[] {
   return Array.from({ length: count }, (_, index) => {
-    const round = Math.floor(index / KINDS.length);
-    const kind: Kind = KINDS[index % KINDS.length]!;
+    const round = Math.floor(index / PLANT_KINDS.length);
+    const kind: Kind = PLANT_KINDS[index % PLANT_KINDS.length]!;
     // Shifted by the round, so that not all pumps speak one protocol.
     return {
       name: `${prefix}${kind}-${round + 1}`,

@@ -19,8 +19,11 @@ class AirQuality implements DeviceModel {
     this.#pm25 = random.between(7, 10);
   }
 
-  step({ hour, stepHours, faults }: Moment) {
-    const people = Math.max(0, rhythm(hour, 10, 2) + rhythm(hour, 15, 2) + this.#presence.next());
+  step({ hour, activity, stepHours, faults }: Moment) {
+    const people = Math.max(
+      0,
+      activity * (rhythm(hour, 10, 2) + rhythm(hour, 15, 2)) + this.#presence.next(),
+    );
     const exchange = Math.min(1, AIR_CHANGES_PER_HOUR * stepHours);
     this.#co2 += exchange * (OUTDOOR_PPM + 480 * people - this.#co2);
     // A filter that fails lets the dust of the street in.

@@ -30,11 +30,11 @@ class ColdStore implements DeviceModel {
     this.#goods = SET_POINT + random.between(-0.2, 0.2);
   }
 
-  step({ hour, stepHours, faults }: Moment) {
+  step({ hour, activity, stepHours, faults }: Moment) {
     const outside = 17 + 5 * rhythm(hour, 15, 4) + this.#outside.next();
     const leftOpen = faults.get('door-left-open') ?? 0;
     // People come in by day, about twice an hour, for a minute or two.
-    const visitsPerHour = 0.1 + 2 * rhythm(hour, 12, 3.5);
+    const visitsPerHour = 0.1 + 2 * activity * rhythm(hour, 12, 3.5);
     if (this.#random.next() < visitsPerHour * stepHours) this.#doorHours = this.#random.between(0.01, 0.035);
     for (let left = stepHours; left > 1e-9; left -= MAX_STEP_HOURS) {
       this.#relax(Math.min(left, MAX_STEP_HOURS), outside, leftOpen);

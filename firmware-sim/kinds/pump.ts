@@ -16,8 +16,9 @@ class Pump implements DeviceModel {
     this.#unbalance = random.between(1.6, 2.4);
   }
 
-  step({ hour, faults }: Moment) {
-    const demand = 0.78 + 0.12 * rhythm(hour, 8, 2) + 0.1 * rhythm(hour, 18, 2.5) + this.#load.next();
+  step({ hour, activity, faults }: Moment) {
+    const demand =
+      0.78 + activity * (0.12 * rhythm(hour, 8, 2) + 0.1 * rhythm(hour, 18, 2.5)) + this.#load.next();
     // The drive ramps: it does not jump to what is asked.
     this.#rpm += 0.4 * (RATED_RPM * demand - this.#rpm);
     const speed = this.#rpm / RATED_RPM;
