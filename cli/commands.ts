@@ -2,6 +2,21 @@
 import { type CommandSpec, SHARED } from './command.ts';
 import { ACCESS_COMMANDS } from './commands-access.ts';
 
+/** Of commands that talk to a running gateway as devices do. */
+const GATEWAY_ADDRESS = {
+  url: { type: 'string', value: 'URL', about: 'the gateway’s HTTP address (default http://127.0.0.1:8080)' },
+} as const;
+
+const JUDGING = {
+  config: { ...SHARED.config, about: 'the gateway’s configuration file: its windows are recomputed' },
+  proofs: {
+    type: 'string',
+    value: 'N',
+    about: 'how many acknowledged records have their proof checked, drawn at random (default 100)',
+  },
+  json: SHARED.json,
+} as const;
+
 export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'serve',
@@ -218,6 +233,68 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['tidemark sim --devices 200 --rate 10 --seconds 60', 'two thousand records a second for a minute'],
     ],
     load: () => import('./commands/sim.ts'),
+  },
+  {
+    name: 'sim run',
+    summary: 'run a scenario of simulated devices against a gateway, and judge it',
+    usage: 'SCENARIO [--url URL] [--mqtt URL] [--out DIR] [--scale N] [--seconds N] [--seed N]',
+    about:
+      'SCENARIO is a YAML file (docs/simulation.md) or the name of one that comes with tidemark: wind-farm, cold-chain, factory-hall, reconnect-storm, poisoned-clock, flooding-device. Writes the truth ledger, report.json and report.html into DIR. Exit 1 when an acknowledged record is lost, doubled, reordered, changed or unproven, or an expectation is not met. Only loopback addresses.',
+    options: {
+      ...GATEWAY_ADDRESS,
+      mqtt: {
+        type: 'string',
+        value: 'URL',
+        about: 'the gateway’s MQTT address (default mqtt://127.0.0.1:1883)',
+      },
+      mqtts: {
+        type: 'string',
+        value: 'URL',
+        about: 'its MQTT address over TLS, for fleets with `tls: true`',
+      },
+      ca: { type: 'string', value: 'FILE', about: 'PEM of the authority its certificate is from' },
+      out: { type: 'string', short: 'o', value: 'DIR', about: 'where the results go (default ./sim-NAME)' },
+      scale: { type: 'string', value: 'N', about: 'times the number of devices, e.g. 0.01' },
+      seconds: { type: 'string', value: 'N', about: 'how long to send, instead of what the file says' },
+      seed: { type: 'string', value: 'N', about: 'another seed than the file’s' },
+      'start-ms': {
+        type: 'string',
+        value: 'MS',
+        about: 'scenario time of the start, unix ms (default now); with the seed it fixes every byte sent',
+      },
+      ...JUDGING,
+    },
+    positionals: { min: 1, max: 1 },
+    examples: [
+      ['tidemark sim run wind-farm', 'five hundred turbines for a minute'],
+      [
+        'tidemark sim run reconnect-storm --scale 0.1 --seconds 30',
+        'a tenth of the devices, for half a minute',
+      ],
+    ],
+    load: () => import('./commands/sim-run.ts'),
+  },
+  {
+    name: 'sim check',
+    summary: 'compare the truth ledger of a simulated run with what a gateway holds',
+    usage: 'DIR|FILE [--url URL | --data-dir DIR]',
+    about:
+      'Each acknowledged record must be there once, unchanged, in order, and proven; with --config the windows are recomputed and compared. The first offenders are named. Exit 1 when a promise was broken.',
+    options: {
+      ...GATEWAY_ADDRESS,
+      'data-dir': SHARED['data-dir'],
+      ...JUDGING,
+      policy: SHARED.policy,
+      key: SHARED.key,
+    },
+    positionals: { min: 1, max: 1 },
+    examples: [
+      [
+        'tidemark sim check sim-wind-farm --data-dir ./tidemark-data',
+        'from the disk, with the gateway stopped',
+      ],
+    ],
+    load: () => import('./commands/sim-check.ts'),
   },
   {
     name: 'config check',

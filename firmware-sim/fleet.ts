@@ -7,7 +7,7 @@ import type { Fault } from './faults.ts';
 import { Outbox, type OutboxEvents } from './outbox.ts';
 import { Random } from './random.ts';
 import { type FleetFigures, Tally, type Truth } from './report.ts';
-import type { Scenario, ScenarioDevice } from './scenario.ts';
+import type { Scenario, ScenarioDevice, ScenarioRecord } from './scenario.ts';
 
 export interface FleetDevice extends ScenarioDevice {
   readonly protocol: Protocol;
@@ -47,7 +47,7 @@ const MAX_PER_TURN = 500;
 
 export class Fleet {
   readonly #options: FleetOptions;
-  readonly #outboxes: Outbox[];
+  readonly #outboxes: Outbox<ScenarioRecord>[];
   readonly #tally = new Tally();
   readonly #stop = new AbortController();
   readonly #beganAt = performance.now();
@@ -159,11 +159,11 @@ export class Fleet {
     }
   }
 
-  #eventsOf(device: string): OutboxEvents {
+  #eventsOf(device: string): OutboxEvents<ScenarioRecord> {
     const { onEvent, truth } = this.#options;
     const tally = this.#tally;
     return {
-      onAcked: (record, latencyMs, duplicate) => {
+      onAcked: (record, { latencyMs, duplicate }) => {
         tally.acked += 1;
         if (duplicate) tally.duplicates += 1;
         tally.latency.record(latencyMs);

@@ -1,20 +1,32 @@
 // Owns getting one device's records acknowledged: order, window, re-sending, reconnecting, a bounded buffer while
 // offline. Counts as acked only what the gateway acknowledged.
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Client, Outcome } from './clients/client.ts';
+import type { Client, Message, Outcome } from './clients/client.ts';
 import type { Random } from './random.ts';
-import type { ScenarioRecord } from './scenario.ts';
 
-export interface OutboxEvents {
-  onAcked(record: ScenarioRecord, latencyMs: number, duplicate: boolean): void;
-  onRefused(record: ScenarioRecord, code: string, detail: string): void;
-  /** The buffer was full: the oldest record that was not on its way is given up. */
-  onDropped(record: ScenarioRecord): void;
+export interface Acked {
+  /** From when the record was ready to be sent. */
+  readonly latencyMs: number;
+  /** The gateway had it already. */
+  readonly duplicate: boolean;
+  /** It had been told "not now" before, so that records after it may have overtaken it. */
+  readonly turnedAway: boolean;
+  /** The device's own link was down meanwhile: its latency says nothing of the gateway. */
+  readonly replayed: boolean;
+  /** What was stored, where that is not the message as it stood. */
+  readonly stored?: { readonly topic: string; readonly payload: Uint8Array };
+}
+
+export interface OutboxEvents<Record extends Message> {
+  onAcked(record: Record, acked: Acked): void;
+  onRefused(record: Record, code: string, detail: string): void;
+  /** The buffer was full, or the device restarted: a record that the gateway never acknowledged is given up. */
+  onDropped(record: Record): void;
   onSent(again: boolean): void;
   onConnection(state: 'connected' | 'lost', detail: string): void;
 }
 
-export interface OutboxOptions {
+export interface OutboxOptions<Record extends Message> {
   readonly client: Client;
   /** Records unanswered at once. */
   readonly window: number;
@@ -27,23 +39,30 @@ export interface OutboxOptions {
   readonly elapsed: () => number;
   /** Aborted to end at once: connection dropped, what is unanswered stays unanswered. */
   readonly signal: AbortSignal;
-  readonly events: OutboxEvents;
+  readonly events: OutboxEvents<Record>;
 }
 
-interface Entry {
-  readonly record: ScenarioRecord;
+interface Entry<Record> {
+  /** Order in which the device wants them sent. */
+  readonly number: number;
+  readonly record: Record;
   readonly takenAtMs: number;
   sends: number;
+  turnedAway: boolean;
+  replayed: boolean;
 }
 
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 5_000;
 
-export class Outbox {
-  readonly #options: OutboxOptions;
-  /** In order of sequence. */
-  #waiting: Entry[] = [];
-  readonly #inFlight = new Set<Entry>();
+export class Outbox<Record extends Message> {
+  readonly #options: OutboxOptions<Record>;
+  /** In order of number. */
+  #waiting: Entry<Record>[] = [];
+  readonly #inFlight = new Set<Entry<Record>>();
+  #nextNumber = 0;
+  /** Resolved when the link is there; a link that is down has one that is not. */
+  #link: PromiseWithResolvers<void> | null = null;
   #connection = 0;
   #open = false;
   #lost = Promise.withResolvers<string>();
@@ -53,8 +72,9 @@ export class Outbox {
   #retryMs = RETRY_FIRST_MS;
   #emptied: (() => void) | null = null;
 
-  constructor(options: OutboxOptions) {
+  constructor(options: OutboxOptions<Record>) {
     this.#options = options;
+    options.client.onLost = (detail) => this.#lost.resolve(detail);
   }
 
   /** Records neither acked, refused nor dropped. */
@@ -66,13 +86,45 @@ export class Outbox {
     return this.#open;
   }
 
-  push(record: ScenarioRecord): void {
+  push(record: Record): void {
     if (this.pending >= this.#options.maxBuffered) {
       const oldest = this.#waiting.shift();
       if (oldest) this.#options.events.onDropped(oldest.record);
     }
-    this.#waiting.push({ record, takenAtMs: this.#options.elapsed(), sends: 0 });
+    const takenAtMs = this.#options.elapsed();
+    this.#waiting.push({
+      number: this.#nextNumber++,
+      record,
+      takenAtMs,
+      sends: 0,
+      turnedAway: false,
+      replayed: this.#link !== null,
+    });
     this.#pump();
+  }
+
+  /** The link goes: the connection ends, and none is tried until `linkUp`. */
+  linkDown(): void {
+    this.#link ??= Promise.withResolvers<void>();
+    for (const entry of [...this.#waiting, ...this.#inFlight]) entry.replayed = true;
+    if (this.#open) this.#lost.resolve('the link is down');
+  }
+
+  linkUp(): void {
+    this.#retryMs = RETRY_FIRST_MS;
+    this.#link?.resolve();
+    this.#link = null;
+  }
+
+  /** As a restart does: whatever was not acknowledged is forgotten. */
+  forget(): void {
+    const forgotten = [...this.#inFlight, ...this.#waiting];
+    this.#inFlight.clear();
+    this.#waiting = [];
+    this.#connection += 1; // answers to these come too late
+    if (this.#open) this.#lost.resolve('the device restarts');
+    for (const { record } of forgotten) this.#options.events.onDropped(record);
+    this.#emptied?.();
   }
 
   /** Resolves when nothing is pending. */
@@ -89,9 +141,12 @@ export class Outbox {
     const onAbort = () => this.#lost.resolve('stopped');
     signal.addEventListener('abort', onAbort, { once: true });
     while (!signal.aborted) {
+      await this.#linked();
+      if (signal.aborted) break;
       this.#lost = Promise.withResolvers<string>();
       try {
         await client.open(signal);
+        if (this.#link) throw new Error('the link is down');
         this.#open = true;
         this.#connection += 1;
         events.onConnection('connected', '');
@@ -108,6 +163,17 @@ export class Outbox {
     if (this.#pauseTimer) clearTimeout(this.#pauseTimer);
   }
 
+  async #linked(): Promise<void> {
+    const { signal } = this.#options;
+    while (this.#link && !signal.aborted) {
+      const { promise, resolve } = this.#link;
+      const onAbort = () => resolve();
+      signal.addEventListener('abort', onAbort, { once: true });
+      await promise;
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
   #pump(): void {
     const { window, client, elapsed, signal } = this.#options;
     if (!this.#open || signal.aborted || this.#pauseTimer) return;
@@ -121,7 +187,8 @@ export class Outbox {
       return;
     }
     const connection = this.#connection;
-    while (this.#inFlight.size < window) {
+    const most = Math.min(window, client.maxInFlight ?? window);
+    while (this.#inFlight.size < most) {
       const entry = this.#waiting.shift();
       if (!entry) return;
       this.#inFlight.add(entry);
@@ -132,7 +199,7 @@ export class Outbox {
     }
   }
 
-  #onOutcome(connection: number, entry: Entry, outcome: Outcome): void {
+  #onOutcome(connection: number, entry: Entry<Record>, outcome: Outcome): void {
     // An answer from an earlier connection: its record waits to be sent again already.
     if (connection !== this.#connection || !this.#inFlight.has(entry)) return;
     const { events, elapsed } = this.#options;
@@ -144,9 +211,16 @@ export class Outbox {
     this.#expectAnswer();
     this.#retryMs = RETRY_FIRST_MS;
     if (outcome.kind === 'acked')
-      events.onAcked(entry.record, elapsed() - entry.takenAtMs, outcome.duplicate);
+      events.onAcked(entry.record, {
+        latencyMs: elapsed() - entry.takenAtMs,
+        duplicate: outcome.duplicate,
+        turnedAway: entry.turnedAway,
+        replayed: entry.replayed,
+        ...(outcome.stored && { stored: outcome.stored }),
+      });
     else if (outcome.kind === 'refused') events.onRefused(entry.record, outcome.code, outcome.detail);
     else {
+      entry.turnedAway = true;
       this.#putBack([entry]);
       this.#pausedUntilMs = Math.max(this.#pausedUntilMs, elapsed() + outcome.retryAfterMs);
     }
@@ -164,8 +238,8 @@ export class Outbox {
     this.#inFlight.clear();
   }
 
-  #putBack(entries: readonly Entry[]): void {
-    this.#waiting = [...entries, ...this.#waiting].sort((a, b) => a.record.sequence - b.record.sequence);
+  #putBack(entries: readonly Entry<Record>[]): void {
+    this.#waiting = [...entries, ...this.#waiting].sort((a, b) => a.number - b.number);
   }
 
   #expectAnswer(): void {

@@ -1,5 +1,5 @@
 // Owns the demo plant: which devices stand in it, by which protocol each speaks, how fast its day goes.
-import { type Endpoints, PROTOCOLS, type Protocol } from './clients/client.ts';
+import type { Endpoints, Protocol } from './clients/client.ts';
 import type { Kind } from './device.ts';
 import { Fleet, type FleetDevice, type FleetEvent } from './fleet.ts';
 import type { FleetFigures } from './report.ts';
@@ -44,7 +44,7 @@ export function fleetOf(count: number, protocols: readonly Protocol[], prefix = 
     return {
       name: `${prefix}${kind}-${round + 1}`,
       kind,
-      protocol: protocols[(index + round) % protocols.length] ?? PROTOCOLS[0],
+      protocol: protocols[(index + round) % protocols.length] ?? 'mqtt',
     };
   });
 }

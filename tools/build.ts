@@ -24,6 +24,7 @@ run('tsc', ['-p', 'tsconfig.build.json']);
 // The launcher is CommonJS (see bin/tidemark.ts); the rest of the package is ESM.
 writeFileSync(join(dist, 'bin', 'package.json'), '{ "type": "commonjs" }\n');
 chmodSync(join(dist, 'bin', 'tidemark.js'), 0o755);
+cpSync(join(root, 'firmware-sim', 'scenarios'), join(dist, 'firmware-sim', 'scenarios'), { recursive: true });
 cpSync(join(root, 'models', 'onnx'), join(dist, 'models', 'onnx'), { recursive: true });
 run('vite', ['build', 'gateway/dashboard', '--logLevel', 'warn']);
 console.log('build: dist/ is ready');

@@ -18,6 +18,7 @@ export class WebSocketDevice implements Client {
   readonly #url: string;
   #socket: WebSocket | null = null;
   #nextId = 1;
+  onLost: ((detail: string) => void) | null = null;
   readonly #owed = new Map<number, (outcome: Outcome) => void>();
 
   constructor(url: string) {
@@ -107,5 +108,6 @@ export class WebSocketDevice implements Client {
     const owed = [...this.#owed.values()];
     this.#owed.clear();
     for (const resolve of owed) resolve({ kind: 'lost', detail: 'the connection was closed' });
+    this.onLost?.('the connection was closed');
   }
 }

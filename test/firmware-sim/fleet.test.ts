@@ -2,12 +2,14 @@
 // what is sent again, and how it ends.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkAcked } from '../../firmware-sim/check.ts';
-import { PROTOCOLS } from '../../firmware-sim/clients/client.ts';
 import { clientFor } from '../../firmware-sim/clients/connect.ts';
 import { startPlant } from '../../firmware-sim/plant.ts';
 import { Truth } from '../../firmware-sim/report.ts';
 import { runSim } from '../../firmware-sim/sim.ts';
 import { SmallGateway } from './small-gateway.ts';
+
+/** What the small gateway speaks. */
+const PROTOCOLS = ['mqtt', 'http', 'websocket'] as const;
 
 let gateway: SmallGateway;
 let stop: AbortController;

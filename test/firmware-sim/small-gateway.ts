@@ -123,6 +123,10 @@ export class SmallGateway {
       answer(200, {
         records: records.map((record) => ({
           ...record,
+          eventMs: 0,
+          receivedMs: 0,
+          source: { mqtt: 1, websocket: 2, http: 3 }[record.via],
+          headers: [],
           payload: Buffer.from(record.payload).toString('base64'),
         })),
         next: from + records.length,

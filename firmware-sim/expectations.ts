@@ -1,0 +1,28 @@
+// Owns comparing a run with what its scenario expects of it. Promises about acknowledged records are the judge's.
+import type { Verdict } from './judge.ts';
+import type { RunReport } from './run.ts';
+import type { ScenarioFile } from './scenario-file.ts';
+
+export interface Expectation {
+  readonly what: string;
+  readonly wanted: string;
+  readonly got: number;
+  readonly met: boolean;
+}
+
+export function expectationsOf({ expect }: ScenarioFile, report: RunReport, verdict: Verdict): Expectation[] {
+  const { injected, found } = verdict.anomalies;
+  const least = (what: string, wanted: number | undefined, got: number) =>
+    wanted === undefined ? [] : [{ what, wanted: `at least ${wanted}`, got, met: got >= wanted }];
+  const most = (what: string, wanted: number | undefined, got: number) =>
+    wanted === undefined ? [] : [{ what, wanted: `at most ${wanted}`, got, met: got <= wanted }];
+  return [
+    ...least('records acknowledged', expect.ackedMin, report.acked),
+    ...most('records refused', expect.refusedMax, report.refused),
+    ...most('records given up by devices', expect.droppedMax, report.dropped),
+    ...most('records unanswered at the end', expect.pendingMax, report.pending),
+    ...least('connections at once', expect.connectedMin, report.connectedMax),
+    ...most('99th percentile of ack latency, ms', expect.ackP99MsMax, report.latencyMs.p99),
+    ...(injected > 0 ? least('share of faults found', expect.faultsFoundMin, found / injected) : []),
+  ];
+}

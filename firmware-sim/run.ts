@@ -1,0 +1,328 @@
+// Owns running a scenario file in real time against a gateway: every step when it is due, every answer into the truth
+// ledger, a sample of the figures each second. Decides no bytes (the timeline does), judges nothing (judge.ts does).
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Endpoints } from './clients/client.ts';
+import { clientFor, WINDOW } from './clients/connect.ts';
+import { GatewayFigures, type GatewaySample } from './gateway-figures.ts';
+import { LatencyHistogram, type LatencySummary } from './latency.ts';
+import { Outbox, type OutboxEvents } from './outbox.ts';
+import { Random } from './random.ts';
+import type { ScenarioFile } from './scenario-file.ts';
+import { type Step, Timeline, type TimelineDevice, type TimelineRecord } from './timeline.ts';
+import { contentHash, TruthWriter } from './truth.ts';
+
+export interface RunOptions {
+  readonly file: ScenarioFile;
+  /** Scenario time of the start, unix ms: with the seed it fixes every byte. */
+  readonly startMs: number;
+  readonly endpoints: Endpoints;
+  /** Where the truth ledger is written. */
+  readonly truthPath: string;
+  /** Noted in the truth ledger: the end of the gateway's log before the run. */
+  readonly fromOffset: number;
+  /** Ends the run early: no drain. */
+  readonly signal: AbortSignal;
+  /** Called with each second's sample. */
+  readonly onSample?: (sample: Sample) => void;
+}
+
+/** Counts since the start, but for the latencies, which are those of this second. */
+export interface Sample extends Counts {
+  readonly atSeconds: number;
+  readonly connected: number;
+  readonly pending: number;
+  readonly latencyMs: LatencySummary;
+  readonly gateway: GatewaySample;
+}
+
+export interface Counts {
+  /** Records the devices made; the same in every run of a seed. */
+  readonly made: number;
+  /** Sends, and those beyond the first of a record. */
+  readonly sent: number;
+  readonly resent: number;
+  readonly acked: number;
+  readonly duplicates: number;
+  readonly refused: number;
+  /** Given up by a device whose buffer was full, or that restarted. None of them was acknowledged. */
+  readonly dropped: number;
+  /** Connections that ended or could not be made, beyond those that the scenario ends. */
+  readonly lost: number;
+}
+
+export interface RunReport extends Counts {
+  readonly name: string;
+  readonly about: string;
+  readonly seed: number | string;
+  readonly startMs: number;
+  readonly devices: number;
+  readonly tookSeconds: number;
+  readonly pending: number;
+  readonly connectedMax: number;
+  /** Of everything acknowledged that the scenario itself did not delay, from when it was due; fleets in `apart` apart. */
+  readonly latencyMs: LatencySummary;
+  readonly apartLatencyMs: LatencySummary | null;
+  readonly refusals: Readonly<Record<string, number>>;
+  readonly gateway: {
+    readonly rssBytesBefore: number;
+    readonly rssBytesMax: number;
+    readonly bytesPerConnection: number | null;
+  };
+  readonly faults: number;
+  /** SHA-256 of all records made and faults injected. */
+  readonly madeHash: string;
+  /** The run was ended before its time. */
+  readonly cut: boolean;
+  readonly samples: readonly Sample[];
+}
+
+interface DueRecord extends TimelineRecord {
+  readonly content: string;
+  /** How late this process was with it, ms. */
+  readonly lateMs: number;
+}
+
+const MAX_PER_TURN = 500;
+const ACK_TIMEOUT_MS = 15_000;
+const SAMPLE_MS = 1_000;
+/** One a second for two days; then every second one is left out, again and again. */
+const MAX_SAMPLES = 172_800;
+/** Below this many connections their memory is lost in the noise of everything else. */
+const ENOUGH_CONNECTIONS = 500;
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+class ScenarioRun {
+  readonly #options: RunOptions;
+  readonly #timeline: Timeline;
+  readonly #outboxes: Outbox<DueRecord>[];
+  readonly #truth: TruthWriter;
+  readonly #figures: GatewayFigures;
+  readonly #stop = new AbortController();
+  readonly #counts: Mutable<Counts> = {
+    made: 0,
+    sent: 0,
+    resent: 0,
+    acked: 0,
+    duplicates: 0,
+    refused: 0,
+    dropped: 0,
+    lost: 0,
+  };
+  readonly #latency = new LatencyHistogram();
+  readonly #apart = new LatencyHistogram();
+  #second = new LatencyHistogram();
+  readonly #refusals: Record<string, number> = {};
+  #samples: Sample[] = [];
+  #beganAt = 0;
+  #connectedMax = 0;
+  #rssMax = 0;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #running: Promise<void>[] = [];
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    this.#timeline = new Timeline(options.file, options.startMs);
+    const { devices } = this.#timeline;
+    this.#truth = new TruthWriter(options.truthPath, {
+      type: 'run',
+      scenario: options.file,
+      startMs: options.startMs,
+      fromOffset: options.fromOffset,
+      devices: devices.map(({ name, protocol }) => [name, protocol]),
+    });
+    this.#figures = new GatewayFigures(options.endpoints.httpUrl);
+    const random = new Random(options.file.seed).fork('network');
+    this.#outboxes = devices.map((device) => {
+      const { name, protocol, spec } = device;
+      return new Outbox<DueRecord>({
+        client: clientFor(protocol, options.endpoints, name, spec.tls),
+        window: spec.window ?? WINDOW[protocol],
+        maxBuffered: spec.maxBuffered,
+        ackTimeoutMs: ACK_TIMEOUT_MS,
+        random: random.fork(name),
+        elapsed: () => performance.now(),
+        signal: this.#stop.signal,
+        events: this.#eventsOf(device),
+      });
+    });
+  }
+
+  async run(): Promise<RunReport> {
+    const { signal, file } = this.#options;
+    await this.#figures.ask();
+    const rssBytesBefore = this.#figures.latest.rssBytes;
+    this.#beganAt = performance.now();
+    const sampler = setInterval(() => this.#sample(), SAMPLE_MS);
+    this.#connectAll();
+    await this.#produce();
+    for (const outbox of this.#outboxes) outbox.linkUp();
+    if (!signal.aborted) await this.#drained(file.drainSeconds * 1000);
+    const tookSeconds = (performance.now() - this.#beganAt) / 1000;
+    const pending = this.#pending();
+    await this.#figures.ask();
+    this.#sample();
+    clearInterval(sampler);
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#stop.abort();
+    await Promise.all(this.#running);
+    for (const fault of this.#timeline.faultsBegun) this.#truth.note({ type: 'fault', ...fault }, 'label');
+    const madeHash = this.#truth.close();
+    const grown = this.#rssMax - rssBytesBefore;
+    return {
+      name: file.name,
+      about: file.about,
+      seed: file.seed,
+      startMs: this.#options.startMs,
+      devices: this.#outboxes.length,
+      tookSeconds,
+      ...this.#counts,
+      pending,
+      connectedMax: this.#connectedMax,
+      latencyMs: this.#latency.summary(),
+      apartLatencyMs: file.apart.length > 0 ? this.#apart.summary() : null,
+      refusals: this.#refusals,
+      gateway: {
+        rssBytesBefore,
+        rssBytesMax: this.#rssMax,
+        bytesPerConnection:
+          this.#connectedMax >= ENOUGH_CONNECTIONS && rssBytesBefore > 0
+            ? Math.round(grown / this.#connectedMax)
+            : null,
+      },
+      faults: this.#timeline.faultsBegun.length,
+      madeHash,
+      cut: signal.aborted,
+      samples: this.#samples,
+    };
+  }
+
+  #connectAll(): void {
+    const begun = new Map<string, number>();
+    for (const [index, outbox] of this.#outboxes.entries()) {
+      const { spec } = this.#timeline.devices[index]!;
+      const place = begun.get(spec.name) ?? 0;
+      begun.set(spec.name, place + 1);
+      const delayMs = (spec.rampSeconds * 1000 * place) / spec.count;
+      const begin = () => void this.#running.push(outbox.run());
+      if (delayMs < 1) begin();
+      else this.#timers.add(setTimeout(begin, delayMs));
+    }
+  }
+
+  /** Takes every step of the scenario when it is due, by monotonic time: no clock step moves it. */
+  async #produce(): Promise<void> {
+    const { startMs, signal } = this.#options;
+    for (;;) {
+      let lateMs = 0;
+      for (let taken = 0; taken < MAX_PER_TURN; taken += 1) {
+        const dueMs = this.#timeline.nextAtMs;
+        lateMs = performance.now() - this.#beganAt - (dueMs - startMs);
+        if (lateMs < 0 || !Number.isFinite(dueMs)) break;
+        this.#take(this.#timeline.next(), lateMs);
+      }
+      if (!Number.isFinite(lateMs) || signal.aborted) return;
+      await pause(Math.max(0, -lateMs), undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  #take(step: Step, lateMs: number): void {
+    if (step.type === 'record') {
+      const { record } = step;
+      const { protocol } = this.#timeline.devices[record.index]!;
+      const content = contentHash(protocol === 'line' ? null : record.topic, record.payload);
+      if (!record.copy) {
+        this.#truth.add(record, content);
+        this.#counts.made += 1;
+      }
+      this.#outboxes[record.index]!.push({ ...record, content, lateMs });
+      return;
+    }
+    const outbox = this.#outboxes[step.index]!;
+    if (step.type === 'up') outbox.linkUp();
+    else {
+      if (step.forgets) outbox.forget();
+      outbox.linkDown();
+    }
+  }
+
+  #eventsOf({ spec, protocol }: TimelineDevice): OutboxEvents<DueRecord> {
+    const counts = this.#counts;
+    const apart = this.#options.file.apart.includes(spec.name);
+    return {
+      onAcked: (record, { latencyMs, duplicate, turnedAway, replayed, stored }) => {
+        const sinceDueMs = latencyMs + record.lateMs;
+        const content = stored ? contentHash(stored.topic, stored.payload) : record.content;
+        this.#truth.acked(record.number, {
+          atMs: Date.now(),
+          latencyMs: sinceDueMs,
+          duplicate,
+          turnedAway,
+          content,
+        });
+        // The second send of a record is acknowledged too: it is the same record.
+        if (duplicate || record.copy) counts.duplicates += 1;
+        if (!record.copy) counts.acked += 1;
+        if (replayed || spec.quirks.batch > 1 || protocol === 'sparkplug') return;
+        if (apart) this.#apart.record(sinceDueMs);
+        else {
+          this.#latency.record(sinceDueMs);
+          this.#second.record(sinceDueMs);
+        }
+      },
+      onRefused: (record, code) => {
+        counts.refused += 1;
+        this.#refusals[code] = (this.#refusals[code] ?? 0) + 1;
+        this.#truth.ended('refused', record.number, Date.now());
+      },
+      onDropped: (record) => {
+        if (record.copy) return;
+        counts.dropped += 1;
+        this.#truth.ended('dropped', record.number, Date.now());
+      },
+      onSent: (again) => {
+        counts.sent += 1;
+        if (again) counts.resent += 1;
+      },
+      onConnection: (state, detail) => {
+        if (state === 'lost' && !/^(stopped|the link is down|the device restarts)/.test(detail))
+          counts.lost += 1;
+      },
+    };
+  }
+
+  #pending(): number {
+    return this.#outboxes.reduce((sum, outbox) => sum + outbox.pending, 0);
+  }
+
+  #sample(): void {
+    const connected = this.#outboxes.reduce((sum, outbox) => sum + (outbox.connected ? 1 : 0), 0);
+    this.#connectedMax = Math.max(this.#connectedMax, connected);
+    this.#rssMax = Math.max(this.#rssMax, this.#figures.latest.rssBytes);
+    const sample: Sample = {
+      atSeconds: Math.round((performance.now() - this.#beganAt) / 100) / 10,
+      ...this.#counts,
+      connected,
+      pending: this.#pending(),
+      latencyMs: this.#second.summary(),
+      gateway: this.#figures.latest,
+    };
+    this.#second = new LatencyHistogram();
+    this.#samples.push(sample);
+    if (this.#samples.length > MAX_SAMPLES)
+      this.#samples = this.#samples.filter((_, index) => index % 2 === 1);
+    this.#options.onSample?.(sample);
+    void this.#figures.ask();
+  }
+
+  async #drained(timeoutMs: number): Promise<void> {
+    const deadline = performance.now() + timeoutMs;
+    while (this.#pending() > 0 && performance.now() < deadline && !this.#options.signal.aborted)
+      await pause(50, undefined, { signal: this.#options.signal }).catch(() => undefined);
+  }
+}
+
+/** Runs to the end of the scenario, waits for outstanding acks, closes everything. Rejects only on wrong options. */
+export function runScenario(options: RunOptions): Promise<RunReport> {
+  return new ScenarioRun(options).run();
+}

@@ -1,0 +1,175 @@
+// A whole run of a scenario file: the truth ledger it leaves, and the judge that reads it.
+import { appendFileSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { heldOverHttp } from '../../firmware-sim/held.ts';
+import { judge } from '../../firmware-sim/judge.ts';
+import { type RunOptions, runScenario } from '../../firmware-sim/run.ts';
+import { reportHtml, reportText } from '../../firmware-sim/run-report.ts';
+import { parseScenario } from '../../firmware-sim/scenario-file.ts';
+import { readTruth } from '../../firmware-sim/truth.ts';
+import { SmallGateway } from './small-gateway.ts';
+
+const SCENARIO = `
+name: small
+seed: 9
+seconds: 1.5
+drainSeconds: 20
+faultsPerHour: 36000
+dayMinutes: 1
+fleets:
+  - { name: meter, kind: energy-meter, count: 4, protocol: [mqtt, http, websocket], ratePerDevice: 20, quirks: { duplicates: 0.1, reordered: 0.1 } }
+  - { name: lorry, kind: gps-tracker, count: 3, ratePerDevice: 20, churnPerMinute: 1, quirks: { offlinePerHour: 3600, offlineSeconds: [0.1, 0.4] } }
+`;
+
+let gateway: SmallGateway;
+let folder: string;
+let stop: AbortController;
+beforeEach(async () => {
+  gateway = new SmallGateway();
+  await gateway.start();
+  folder = mkdtempSync(join(tmpdir(), 'tidemark-sim-'));
+  stop = new AbortController();
+});
+afterEach(async () => {
+  stop.abort();
+  await gateway.kill();
+  rmSync(folder, { recursive: true });
+});
+
+const truthPath = () => join(folder, 'truth');
+const run = (options: Partial<RunOptions> = {}) =>
+  runScenario({
+    file: parseScenario(SCENARIO),
+    startMs: 1_763_600_000_000,
+    endpoints: gateway.endpoints,
+    truthPath: truthPath(),
+    fromOffset: 0,
+    signal: stop.signal,
+    ...options,
+  });
+const judged = (path = truthPath()) =>
+  judge({ truthPath: path, held: (from) => heldOverHttp(gateway.endpoints.httpUrl, from) });
+
+test('everything made is acknowledged, and the judge agrees', async () => {
+  const report = await run();
+  expect(report).toMatchObject({ refused: 0, dropped: 0, pending: 0, cut: false });
+  expect(report.acked).toBe(report.made);
+  expect(report.duplicates).toBeGreaterThan(0);
+  expect(report.faults).toBeGreaterThan(5);
+  const entries = [...readTruth(truthPath())];
+  expect(entries.filter(({ type }) => type === 'made').length).toBe(report.made);
+  const verdict = await judged();
+  expect(verdict).toMatchObject({
+    ok: true,
+    made: report.made,
+    acked: report.made,
+    lost: 0,
+    doubled: 0,
+    reordered: 0,
+    madeHash: report.madeHash,
+  });
+  expect(verdict.anomalies.injected).toBe(report.faults);
+  const result = { report, records: verdict, ledger: 'clean', expectations: [], ok: true };
+  expect(reportText(result)).toContain('ok: everything acknowledged is there');
+  expect(reportHtml(result)).toContain('Ack latency');
+});
+
+test('the same seed leaves the same truth, whatever the gateway does meanwhile', async () => {
+  const first = await run();
+  await gateway.kill();
+  gateway = new SmallGateway();
+  await gateway.start();
+  const running = run();
+  await gateway.stored(40);
+  gateway.verdict = () => 'store-silently';
+  await gateway.stored(60);
+  await gateway.kill();
+  gateway.verdict = () => 'store';
+  await gateway.start();
+  const second = await running;
+  expect(second.resent).toBeGreaterThan(0);
+  expect(second.madeHash).toBe(first.madeHash);
+  expect(await judged()).toMatchObject({ ok: true, acked: second.made });
+  const third = await run({ file: { ...parseScenario(SCENARIO), seed: 10 } });
+  expect(third.madeHash).not.toBe(first.madeHash);
+});
+
+describe('the judge names', () => {
+  beforeEach(async () => {
+    await run();
+  });
+  const spoil = async (change: (records: SmallGateway['records']) => void) => {
+    change(gateway.records);
+    for (const [offset, record] of gateway.records.entries()) Object.assign(record, { offset });
+    return judged();
+  };
+
+  test('a lost record', async () => {
+    let gone: { device: string; sequence: number } | undefined;
+    const verdict = await spoil((records) => {
+      [gone] = records.splice(20, 1);
+    });
+    expect(verdict).toMatchObject({ ok: false, lost: 1, doubled: 0, reordered: 0, changed: 0, invented: 0 });
+    expect(verdict.offenders).toEqual([{ problem: 'lost', device: gone!.device, sequence: gone!.sequence }]);
+  });
+
+  test('a doubled record', async () => {
+    const verdict = await spoil((records) => records.push({ ...records[7]! }));
+    expect(verdict).toMatchObject({ ok: false, lost: 0, doubled: 1, changed: 0 });
+    expect(verdict.offenders[0]).toMatchObject({ problem: 'doubled', offset: gateway.records.length - 1 });
+  });
+
+  test('a changed record', async () => {
+    const verdict = await spoil((records) => {
+      records[11] = { ...records[11]!, payload: records[11]!.payload.replace('}', ' }') };
+    });
+    expect(verdict).toMatchObject({ ok: false, lost: 0, changed: 1, invented: 0 });
+    expect(verdict.offenders[0]).toMatchObject({ problem: 'changed', offset: 11 });
+  });
+
+  test('two records of a device in the wrong order', async () => {
+    const verdict = await spoil((records) => {
+      const own = records
+        .filter(({ device }) => device === 'meter-1')
+        .map((record) => records.indexOf(record));
+      const [a, b] = [own[3]!, own[4]!];
+      [records[a], records[b]] = [records[b]!, records[a]!];
+    });
+    expect(verdict).toMatchObject({ ok: false, lost: 0, reordered: 1, changed: 0 });
+  });
+
+  test('a record nobody made', async () => {
+    const verdict = await spoil((records) =>
+      records.push({ ...records[3]!, sequence: 1, payload: '{"ts":1,"seq":1,"lie":2}' }),
+    );
+    expect(verdict).toMatchObject({ ok: false, lost: 0, invented: 1 });
+  });
+
+  test('a record without a proof, or with a proof that is none', async () => {
+    const held = (from: number) => heldOverHttp(gateway.endpoints.httpUrl, from);
+    const none = await judge({ truthPath: truthPath(), held, proofOf: async () => null, proofs: 3 });
+    expect(none).toMatchObject({ ok: false, proofs: 3, unproven: 3 });
+    const nonsense = await judge({ truthPath: truthPath(), held, proofOf: async () => '{}', proofs: 3 });
+    expect(nonsense).toMatchObject({ ok: false, proofs: 3, unproven: 3 });
+  });
+
+  test('a truth ledger that is none, and reads one that was cut off', async () => {
+    await expect(judged(import.meta.filename)).rejects.toThrow('is not a truth file');
+    const cut = join(folder, 'cut');
+    copyFileSync(truthPath(), cut);
+    appendFileSync(cut, Buffer.alloc(17, 1));
+    expect(await judged(cut)).toMatchObject({ ok: true });
+  });
+});
+
+test('an abort ends the run at once and leaves a readable truth ledger', async () => {
+  gateway.verdict = () => 'store-silently';
+  const running = run({ file: { ...parseScenario(SCENARIO), seconds: 3_600 } });
+  await gateway.stored(10);
+  stop.abort();
+  const report = await running;
+  expect(report).toMatchObject({ cut: true, acked: 0 });
+  expect(await judged()).toMatchObject({ acked: 0, lost: 0, ok: true });
+});
