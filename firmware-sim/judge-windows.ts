@@ -49,6 +49,7 @@ interface Emitted {
 }
 
 const RESULTS = /^\$tidemark\/windows\/(.+)$/;
+const CLOCK_FLAG = 'tidemark-clock';
 const TICK = '$tidemark/tick';
 const DEVICE_SOURCES = 3;
 const GATEWAY_SOURCE = 6;
@@ -138,6 +139,8 @@ export class WindowJudge {
     else if (source === GATEWAY_SOURCE && topic === TICK)
       for (const window of this.#windows) window.advance(receivedMs);
     else if (source <= DEVICE_SOURCES && !topic.startsWith('$')) {
+      // A time that cannot be right is in no window and moves no watermark.
+      if (record.headers.some(([header]) => header === CLOCK_FLAG)) return;
       if (this.#firstOffset > 0) this.#heardFromMs = Math.min(this.#heardFromMs, receivedMs);
       const fields = fieldsOf(record);
       if (!fields) this.#others.add(device);

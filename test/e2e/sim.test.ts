@@ -28,17 +28,32 @@ test('a scenario is run, judged and reported, and its windows agree', async () =
   const words = ['sim', 'run', 'cold-chain', '--scale', '0.1', '--seconds', '6', '--proofs', '20', '--json'];
   const { code, stdout, stderr } = await tidemark([
     ...words,
-    ...['--url', gateway.url, '--mqtt', `mqtt://127.0.0.1:${gateway.mqttPort}`, '--out', out, '--config', config],
+    ...[
+      '--url',
+      gateway.url,
+      '--mqtt',
+      `mqtt://127.0.0.1:${gateway.mqttPort}`,
+      '--out',
+      out,
+      '--config',
+      config,
+    ],
   ]);
   expect(stderr).toBe('');
   const result = JSON.parse(stdout) as RunResult;
   expect(result.records.offenders).toEqual([]);
-  expect(result).toMatchObject({ ok: true, ledger: 'clean', records: { proofs: 20, unproven: 0, windows: { ok: true } } });
+  expect(result).toMatchObject({
+    ok: true,
+    ledger: 'clean',
+    records: { proofs: 20, unproven: 0, windows: { ok: true } },
+  });
   expect(result.report.acked).toBeGreaterThan(40);
   expect(result.records.windows?.compared).toBeGreaterThan(5);
   expect(code).toBe(0);
   expect(readdirSync(out).toSorted()).toEqual(['report.html', 'report.json', 'truth']);
-  expect(readFileSync(join(out, 'report.html'), 'utf8')).toMatch(/^<!doctype html>[\s\S]*<svg[\s\S]*<\/html>\n$/);
+  expect(readFileSync(join(out, 'report.html'), 'utf8')).toMatch(
+    /^<!doctype html>[\s\S]*<svg[\s\S]*<\/html>\n$/,
+  );
 });
 
 test('the same from the disk after kill -9; a changed byte is found', async () => {
