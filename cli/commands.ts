@@ -126,16 +126,44 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: 'audit',
     summary: 'check the whole history of a gateway',
-    usage: '[URL|DIR] [--policy FILE | --key KEY] [--sample N]',
+    usage: '[URL|DIR] [--policy FILE | --key KEY] [--sample N] [--device D | --state FILE] [--watch]',
     about:
-      'Checks every block rule, recomputes every tree and re-hashes every retained record. Exit 0 clean, 1 findings, 2 unusable input.',
+      'Checks every block rule, recomputes every tree, re-hashes every retained record, and asks the authorities of the policy what they have seen. Exit 0 clean, 1 findings, 2 unusable input.',
     options: {
       policy: SHARED.policy,
       key: SHARED.key,
       sample: {
         type: 'string',
         value: 'N',
-        about: 're-hash the records of N blocks chosen at random instead of all',
+        about: 're-hash the records of N blocks chosen at random instead of all (0: none)',
+      },
+      device: {
+        type: 'string',
+        value: 'DEVICE',
+        about: 'follow the sequence numbers of this device: are all of them here?',
+      },
+      state: {
+        type: 'string',
+        value: 'FILE',
+        about:
+          'go on from the last clean audit that this file remembers, and see a history that changed since',
+      },
+      report: {
+        type: 'string',
+        value: 'FILE',
+        about: 'also write the report here: .html to print, .json, or text',
+      },
+      watch: { type: 'boolean', about: 'audit again and again; the first alarm ends it with exit code 1' },
+      every: { type: 'string', value: 'SECONDS', about: 'pause between two audits of --watch (default 60)' },
+      webhook: {
+        type: 'string',
+        value: 'URL',
+        about: 'with --watch: POST alarms here as JSON, and go on',
+      },
+      heartbeat: {
+        type: 'string',
+        value: 'SECONDS',
+        about: 'how often the gateway says that it is alive (default 60)',
       },
       config: SHARED.config,
       json: SHARED.json,
@@ -144,6 +172,11 @@ export const COMMANDS: readonly CommandSpec[] = [
     examples: [
       ['tidemark audit', 'the data directory of this configuration'],
       ['tidemark audit http://127.0.0.1:8080 --policy policy.txt', 'a running gateway, from elsewhere'],
+      ['tidemark audit ./data --device pump-1 --report audit.html', 'is everything here that pump-1 sent?'],
+      [
+        'tidemark audit http://gw:8080 -p policy.txt --state gw.state --watch --webhook https://alarms.example.com/',
+        'a monitor',
+      ],
     ],
     load: () => import('./commands/audit.ts'),
   },

@@ -1,33 +1,110 @@
 // `tidemark audit`: the whole history of a gateway, from its data directory or from a running gateway.
-import { type AuditOptions, audit } from '../../ledger/fsck/audit.ts';
+import { existsSync, renameSync, writeFileSync } from 'node:fs';
+import { FormatError } from '../../ledger/format/errors.ts';
+import { type AuditOptions, type AuditReport, audit } from '../../ledger/fsck/audit.ts';
+import { type AuditState, formatAuditState, parseAuditState } from '../../ledger/fsck/auditstate.ts';
+import { formatHtmlReport } from '../../ledger/fsck/htmlreport.ts';
 import { SourceError } from '../../ledger/fsck/httpsource.ts';
 import { formatReport } from '../../ledger/fsck/report.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { Progress } from '../progress.ts';
-import { trustOf } from '../trust.ts';
+import { readText, trustOf } from '../trust.ts';
+import { watch } from '../watch.ts';
+
+/** Of the gateway's default heartbeat: a newest block older than this is an alarm of --watch. */
+const STALE_HEARTBEATS = 5;
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const source =
     invocation.positionals[0] ?? loadConfig(invocation.text('config'), process.env).config.dataDir;
   const isUrl = /^https?:\/\//.test(source);
-  const sampleBlocks = invocation.whole('sample', { min: 1, max: 1_000_000_000 });
+  const sampleBlocks = invocation.whole('sample', { min: 0, max: 1_000_000_000 });
+  const heartbeatMs = (invocation.whole('heartbeat', { min: 1, max: 86_400 }) ?? 60) * 1_000;
+  const device = invocation.text('device');
+  const stateFile = invocation.text('state');
+  if (device !== undefined && stateFile !== undefined)
+    throw new CommandError(
+      EXIT.usage,
+      'give --device or --state, not both: a device is followed from the start',
+    );
   // The key of a directory on this machine is worth trusting for that directory; a URL must bring its own.
   const named = invocation.text('policy') !== undefined || invocation.text('key') !== undefined;
   const trust = isUrl && !named ? null : trustOf(invocation, source);
-  const progress = new Progress(invocation.flag('json'));
-  const options: AuditOptions = {
+  const progress = new Progress(invocation.flag('json') || invocation.flag('watch'));
+  let state = stateFile === undefined ? undefined : readState(stateFile);
+  const options = (): AuditOptions => ({
     policy: trust?.policy,
     gatewayKey: trust?.gatewayKey,
+    device,
+    heartbeatMs,
+    state,
+    onState: (next) => {
+      state = next;
+      if (stateFile !== undefined) writeState(stateFile, next);
+    },
     onProgress: ({ phase, done, total }) => progress.show(`${phase}: ${done} of ${total}`),
     ...(sampleBlocks !== undefined && { records: 'sample' as const, sampleBlocks }),
-  };
-  const report = await audit(source, options).catch((error: unknown) => {
+  });
+  if (invocation.flag('watch'))
+    return watching(invocation, source, heartbeatMs, () => audit(source, options()));
+  const report = await audit(source, options()).catch((error: unknown) => {
     if (error instanceof SourceError) throw new CommandError(EXIT.usage, error.message, { cause: error });
     throw error;
   });
   progress.end();
+  const file = invocation.text('report');
+  if (file !== undefined) writeFileSync(file, textOf(report, file));
   process.stdout.write(invocation.flag('json') ? `${JSON.stringify(report)}\n` : formatReport(report));
   return report.verdict === 'clean' ? EXIT.ok : EXIT.negative;
+}
+
+function textOf(report: AuditReport, file: string): string {
+  if (file.endsWith('.html')) return formatHtmlReport(report, Date.now());
+  return file.endsWith('.json') ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report);
+}
+
+function readState(file: string): AuditState | undefined {
+  if (!existsSync(file)) return undefined;
+  try {
+    return parseAuditState(readText(file, 'state file'));
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw new CommandError(EXIT.usage, `${file}: ${error.message}`, {
+      hint: 'the auditor’s own file was damaged: remove it to begin anew, and know that what was audited before is then not compared',
+      cause: error,
+    });
+  }
+}
+
+/** The old or the new one is there after a crash. */
+function writeState(file: string, state: AuditState): void {
+  writeFileSync(`${file}.new`, formatAuditState(state));
+  renameSync(`${file}.new`, file);
+}
+
+async function watching(
+  invocation: Invocation,
+  source: string,
+  heartbeatMs: number,
+  once: () => Promise<AuditReport>,
+): Promise<ExitCode> {
+  const webhook = invocation.text('webhook');
+  if (webhook !== undefined && !/^https?:\/\//.test(webhook))
+    throw new CommandError(
+      EXIT.usage,
+      `--webhook takes an http or https address, not ${JSON.stringify(webhook)}`,
+    );
+  const stop = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort());
+  return watch({
+    source,
+    webhook,
+    everyMs: (invocation.whole('every', { min: 1, max: 86_400 }) ?? 60) * 1_000,
+    staleMs: STALE_HEARTBEATS * heartbeatMs,
+    signal: stop.signal,
+    audit: once,
+    say: (line) => process.stdout.write(`${new Date().toISOString()} ${line}\n`),
+  });
 }

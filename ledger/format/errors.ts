@@ -23,6 +23,7 @@ export type FormatErrorCode =
   | 'LEAVES_INVALID' // not a file of leaf hashes of removed records
   | 'POLICY_INVALID'
   | 'POLICY_NOT_INTERSECTING' // two quorums need not share a member
+  | 'STATE_INVALID' // not the state file of an auditor
   | 'PROOF_INVALID'; // not the form of a proof file
 
 export type Facts = Readonly<Record<string, string | number>>;

@@ -1,18 +1,28 @@
 // `tidemark audit`: what an outsider can establish about a gateway's whole history, from a data directory or a URL.
 // Trusts only the keys it is given. Changes nothing; a gateway that goes on working is no error.
-import { existsSync } from 'node:fs';
-import type { Block, BlockKind } from '../format/block.ts';
+import { type Block, type BlockKind, encodeBlock, parseBlock } from '../format/block.ts';
 import { toHex } from '../format/hash.ts';
 import { parseVerifierKey, type VerifierKey } from '../format/note.ts';
 import { type Policy, parsePolicy } from '../format/policy.ts';
 import type { TileReader } from '../format/tile.ts';
-import { type ChainSummary, parsedBlocks, readSignedHead, type SignedHead, walkChain } from './chainwalk.ts';
-import { directoryReader, ledgerFolder } from './directory.ts';
+import { checkRecords, sayMissing } from './auditrecords.ts';
+import { type DeclaredLoss, Seen } from './auditseen.ts';
+import { openSource } from './auditsource.ts';
+import { type AuditState, sayChanged, usableState } from './auditstate.ts';
+import { type AuthorityView, askAuthorities, judgeViews } from './authorityviews.ts';
+import { type ChainSummary, readSignedHead, type SignedHead, walkChain } from './chainwalk.ts';
+import { DeviceHistory, type DeviceReport } from './devicehistory.ts';
 import { type Finding, Findings } from './findings.ts';
-import { baseUrl, HttpRecords, httpTiles, SourceError } from './httpsource.ts';
-import { PrunedHeights, RecordCheck, type RecordCounts } from './recordcheck.ts';
-import { type RecordSource, SegmentRecords } from './recordsource.ts';
-import { type AuditTrust, judgeSignatures, noticeOf, type SignatureJudgement } from './signatures.ts';
+import { type PrunedHeights, RecordCheck, type RecordCounts } from './recordcheck.ts';
+import {
+  type AuditTrust,
+  gatewayKeys,
+  judgeSignatures,
+  noticeOf,
+  type SignatureJudgement,
+} from './signatures.ts';
+
+export type { DeclaredLoss };
 
 export interface AuditOptions {
   /** Policy text, or one already parsed. */
@@ -23,6 +33,18 @@ export interface AuditOptions {
   readonly records?: 'full' | 'sample';
   /** Blocks in a sample. Default 100. */
   readonly sampleBlocks?: number;
+  /** Follow the sequence numbers of this device. */
+  readonly device?: string | undefined;
+  /** Go on from an audit before: only what is new is read, and it must continue what was. */
+  readonly state?: AuditState | undefined;
+  /** Hears where a next audit may go on, when this one found no error. */
+  readonly onState?: (state: AuditState) => void;
+  /** Ask the authorities of the policy what they have seen. Default true. */
+  readonly askAuthorities?: boolean;
+  /** How often the gateway says that it is alive. Default 60,000, as its own. */
+  readonly heartbeatMs?: number;
+  /** Unix ms. Default Date.now. */
+  readonly now?: () => number;
   /** Chooses the sample; 0 ≤ r < 1. Default Math.random. */
   readonly random?: () => number;
   readonly onProgress?: (done: AuditProgress) => void;
@@ -34,13 +56,6 @@ export interface AuditProgress {
   readonly total: number;
 }
 
-export interface DeclaredLoss {
-  readonly height: number;
-  readonly cause: string;
-  /** Offsets lost; 0 for an unclean boot, a cut tail or a clock step. */
-  readonly count: number;
-}
-
 export interface AuditReport {
   readonly kind: 'audit';
   readonly source: string;
@@ -49,9 +64,15 @@ export interface AuditReport {
   readonly status: SignatureJudgement['status'];
   /** What a reader of the verdict must know about its worth. */
   readonly notice: string | null;
+  /** Blocks that an audit before had checked; 0 where this one began at genesis. */
+  readonly since: number;
   /** Null where there was no readable checkpoint. */
   readonly checkpoint: { readonly origin: string; readonly size: number; readonly root: string } | null;
   readonly cosigned: readonly string[];
+  /** What the authorities of the policy have seen; empty where none was asked. */
+  readonly authorities: readonly AuthorityView[];
+  /** The device asked about. */
+  readonly device: DeviceReport | null;
   readonly blocks: Readonly<Record<BlockKind, number>>;
   readonly firstSealedMs: number | null;
   readonly lastSealedMs: number | null;
@@ -70,17 +91,9 @@ export interface AuditReport {
   readonly tookMs: number;
 }
 
-const DECLARED_MAX = 100;
-const DEFAULT_SAMPLE_BLOCKS = 100;
-const NO_BLOCKS: Record<BlockKind, number> = {
-  genesis: 0,
-  data: 0,
-  heartbeat: 0,
-  gap: 0,
-  prune: 0,
-  policy: 0,
-  key: 0,
-};
+/** Blocks without which later signatures cannot be judged. */
+const EPOCH_KINDS: ReadonlySet<BlockKind> = new Set(['genesis', 'policy', 'key']);
+const DEFAULT_HEARTBEAT_MS = 60_000;
 const NO_RECORDS: RecordCounts = {
   blocksMatching: 0,
   blocksChanged: 0,
@@ -90,38 +103,6 @@ const NO_RECORDS: RecordCounts = {
   recordsUnproven: 0,
   offsetsLost: 0,
 };
-
-interface Source {
-  readonly read: TileReader;
-  readonly records: RecordSource;
-  /** Put before ledger paths in findings, and named as the place of records. */
-  readonly prefix: string;
-  readonly recordsFile: string;
-}
-
-function openSource(source: string): Source {
-  if (/^https?:\/\//.test(source)) {
-    const base = baseUrl(source);
-    return {
-      read: httpTiles(base),
-      records: new HttpRecords(base),
-      prefix: 'ledger/',
-      recordsFile: 'api/v1/records',
-    };
-  }
-  if (!existsSync(source)) {
-    throw new SourceError('SOURCE_UNREACHABLE', `${source} does not exist`, {
-      facts: { source },
-      hint: 'give a data directory or the base address of a gateway',
-    });
-  }
-  return {
-    read: directoryReader(ledgerFolder(source)),
-    records: new SegmentRecords(source),
-    prefix: 'ledger/',
-    recordsFile: 'log',
-  };
-}
 
 /**
  * Audits a data directory or a gateway (http://…).
@@ -135,15 +116,23 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
       ? parseVerifierKey(options.gatewayKey)
       : (options.gatewayKey ?? null);
   const findings = new Findings();
-  const { read, records, prefix, recordsFile } = openSource(source);
+  const opened = openSource(source);
+  const { read, records, prefix, recordsFile } = opened;
+  const asked = policy && options.askAuthorities !== false ? await askAll(policy) : [];
   const head = await readSignedHead(read, findings, prefix);
-  const seen = new Seen();
+  const state = head ? usableState(options.state ?? null, head, findings, prefix) : null;
+  const before = state ? parseBlock(state.position.last!) : null;
+  const since = state?.position.size ?? 0;
+  const seen = new Seen(findings, options.heartbeatMs ?? DEFAULT_HEARTBEAT_MS, before);
+  const history = options.device === undefined ? null : new DeviceHistory(options.device);
   let chain: ChainSummary | null = null;
   let signature: SignatureJudgement = {
     trust: policy ? 'policy' : given ? 'gateway-key' : 'genesis',
     status: 'unsigned',
     cosigned: [],
   };
+  const epochBlocks = [...(state?.epochBlocks ?? [])];
+  let authorities: AuthorityView[] = [];
   // Read after the checkpoint: the log can only have grown since, so what is sealed must lie within.
   const log = await records.bounds();
   let counts: AuditReport['records'] = { ...NO_RECORDS, mode: options.records ?? 'full', blocksChecked: 0 };
@@ -154,20 +143,33 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
       checkpoint: head.checkpoint,
       findings,
       prefix,
-      onBlock: (block) => {
-        seen.block(block);
+      ...(state && { from: state.position, epochBlocks: state.epochBlocks }),
+      onBlock: (block, file) => {
+        seen.block(block, file);
+        if (EPOCH_KINDS.has(block.kind)) epochBlocks.push(encodeBlock(block));
         if (block.height % 100 === 0)
           options.onProgress?.({ phase: 'blocks', done: block.height, total: size });
       },
     });
     signature = judgeSignatures(head, chain.epochs, policy, given, findings, prefix);
-    const check = new RecordCheck(records, findings, recordsFile, seen.pruned, log);
-    counts = await checkRecords({
+    if (state && !chain.rootAgrees) sayChanged(state, findings, prefix);
+    authorities = await judgeViews({
+      asked: asked.filter(({ origin }) => origin === head.checkpoint.origin),
+      head: head.checkpoint,
+      keysOf: (seen) => gatewayKeys(seen, chain?.epochs ?? null, policy, null).keys,
       read,
+      findings,
+    });
+    const check = new RecordCheck(records, findings, recordsFile, seen.pruned, log, history);
+    counts = await checkRecords({
+      opened,
+      since,
       blocks: chain.blocks,
       dataBlocks: seen.kinds.data,
       sealedEnd: chain.coveredEnd,
       check,
+      history,
+      findings,
       options,
     });
     if (check.misses) await declaredSince({ read, prefix, head, policy, given, pruned: seen.pruned });
@@ -185,6 +187,15 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
         },
       );
     }
+    sayMissing(history?.report(), findings, recordsFile);
+    if (findings.errors === 0 && chain.position.last)
+      options.onState?.({
+        origin: head.checkpoint.origin,
+        position: chain.position,
+        root: head.checkpoint.root,
+        epochBlocks,
+        auditedMs: (options.now ?? Date.now)(),
+      });
   }
   const sealedEnd = chain?.coveredEnd ?? 0;
   return {
@@ -193,6 +204,9 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
     verdict: findings.errors > 0 || !head ? 'problems' : 'clean',
     ...signature,
     notice: noticeOf(signature),
+    since,
+    authorities,
+    device: history?.report() ?? null,
     checkpoint: head && {
       origin: head.checkpoint.origin,
       size: head.checkpoint.size,
@@ -212,6 +226,17 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
     warnings: findings.warnings,
     tookMs: Math.round(performance.now() - startedMs),
   };
+}
+
+/** What the authorities know of each gateway the policy names. */
+async function askAll(policy: Policy) {
+  const origins = new Set(policy.logs.map(({ key }) => key.name));
+  const asked = await Promise.all(
+    [...origins].map(async (origin) => {
+      return (await askAuthorities(policy, origin)).map((view) => ({ ...view, origin }));
+    }),
+  );
+  return asked.flat();
 }
 
 interface LaterPass {
@@ -246,63 +271,4 @@ async function declaredSince({ read, prefix, head, policy, given, pruned }: Late
   judgeSignatures(later, chain.epochs, policy, given, findings, prefix);
   if (findings.errors > 0 || !chain.wentThrough) return;
   for (const block of removals) if (block.height >= head.checkpoint.size) pruned.add(block);
-}
-
-/** What the walk over the blocks notes down. */
-class Seen {
-  readonly kinds: Record<BlockKind, number> = { ...NO_BLOCKS };
-  readonly declared: DeclaredLoss[] = [];
-  readonly pruned = new PrunedHeights();
-  firstSealedMs: number | null = null;
-
-  block(block: Block): void {
-    this.kinds[block.kind] += 1;
-    this.firstSealedMs ??= block.sealedMs;
-    this.pruned.add(block);
-    if (block.kind !== 'gap' || this.declared.length >= DECLARED_MAX) return;
-    const cause = block.detail?.cause;
-    this.declared.push({
-      height: block.height,
-      cause: typeof cause === 'string' ? cause : 'unknown',
-      count: block.count,
-    });
-  }
-}
-
-interface RecordPass {
-  readonly read: TileReader;
-  readonly blocks: number;
-  readonly dataBlocks: number;
-  readonly sealedEnd: number;
-  readonly check: RecordCheck;
-  readonly options: AuditOptions;
-}
-
-async function checkRecords({
-  read,
-  blocks,
-  dataBlocks,
-  sealedEnd,
-  check,
-  options,
-}: RecordPass): Promise<AuditReport['records']> {
-  const mode = options.records ?? 'full';
-  const random = options.random ?? Math.random;
-  let stillWanted =
-    mode === 'full' ? dataBlocks : Math.min(dataBlocks, options.sampleBlocks ?? DEFAULT_SAMPLE_BLOCKS);
-  let stillThere = dataBlocks;
-  let blocksChecked = 0;
-  for await (const block of parsedBlocks(read, blocks)) {
-    if (block.kind === 'data') {
-      // Selection sampling: every subset of the wanted size is equally likely, in one pass.
-      const isChosen = random() * stillThere < stillWanted;
-      stillThere -= 1;
-      if (!isChosen) continue;
-      stillWanted -= 1;
-      blocksChecked += 1;
-    }
-    await check.block(block);
-    options.onProgress?.({ phase: 'records', done: block.first + block.count, total: sealedEnd });
-  }
-  return { ...check.counts, mode, blocksChecked };
 }

@@ -16,7 +16,7 @@ import {
   tileWidth,
 } from '../format/tile.ts';
 import { hasRoot, TileTree } from '../format/tile-tree.ts';
-import { ChainChecker, readBlocks } from '../verify/chain.ts';
+import { ChainChecker, type ChainPosition, readBlocks, START_OF_CHAIN } from '../verify/chain.ts';
 import { Findings } from './findings.ts';
 import { nodeSha256 } from './hashing.ts';
 import { TilesCheck } from './tilescheck.ts';
@@ -61,6 +61,10 @@ export interface ChainWalkOptions {
   readonly partialWidths?: (level: TileId['level'], index: number) => readonly number[];
   /** The walk also has to pass through this earlier state of the tree. */
   readonly through?: Pick<Checkpoint, 'size' | 'root'>;
+  /** Goes on from blocks that were walked before; tiles of those are not read again. Default: from genesis. */
+  readonly from?: ChainPosition;
+  /** With `from`: the genesis block and all policy and key blocks before it. */
+  readonly epochBlocks?: readonly Uint8Array[];
   /** Each block that could be read, in order; awaited. */
   readonly onBlock?: (block: Block, file: string) => Promise<void> | void;
 }
@@ -78,22 +82,28 @@ export interface ChainSummary {
   readonly rootAgrees: boolean;
   /** The first `through.size` blocks have `through.root`; false where none was given. */
   readonly wentThrough: boolean;
+  /** From where a later walk may go on. */
+  readonly position: ChainPosition;
 }
 
 /** Stops at the first bundle that cannot be read: without it neither heights nor hashes beyond are known. */
 export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary> {
   const { checkpoint, findings, prefix, through } = options;
-  const chain = new ChainChecker({ hash: nodeSha256 });
+  const from = options.from ?? START_OF_CHAIN;
+  const chain = new ChainChecker({ hash: nodeSha256, from });
   const tileFindings = new Findings();
-  const tiles = new TilesCheck({ ...options, findings: tileFindings, size: checkpoint.size });
+  const tiles =
+    from.size === 0 ? new TilesCheck({ ...options, findings: tileFindings, size: checkpoint.size }) : null;
   let genesis: Block | null = null;
-  let epochs: ChainEpochs | null = null;
-  let last: Block | null = null;
+  const resumed = (options.epochBlocks ?? []).map(parseBlock);
+  let epochs: ChainEpochs | null = resumed[0] ? epochsOf(resumed[0]) : null;
+  for (const block of resumed.slice(1)) epochs?.add(block);
+  let last: Block | null = from.last && parseBlock(from.last);
   let wentThrough = false;
-  for (let index = 0; index * TILE_WIDTH < checkpoint.size; index += 1) {
+  for (let index = Math.floor(from.size / TILE_WIDTH); index * TILE_WIDTH < checkpoint.size; index += 1) {
     const bundle = await readBundle(options, index);
     if (!bundle) break;
-    for (const entry of bundle.entries) {
+    for (const entry of bundle.entries.slice(Math.max(0, from.size - index * TILE_WIDTH))) {
       const checked = chain.add(entry.bytes);
       if (chain.size === through?.size) wentThrough = equalBytes(chain.root(), through.root);
       const changes = checked.block && epochs ? epochs.add(checked.block) : [];
@@ -109,9 +119,9 @@ export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary
           },
         );
       }
-      await tiles.add(entry.bytes, checked.hash);
+      await tiles?.add(entry.bytes, checked.hash);
       if (!checked.block) continue;
-      if (!genesis) epochs = epochsOf(checked.block);
+      if (chain.size === 1) epochs = epochsOf(checked.block);
       genesis ??= checked.block;
       last = checked.block;
       if (checked.block.origin !== checkpoint.origin && checked.block.height === 0) {
@@ -132,9 +142,9 @@ export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary
   const isComplete = chain.size === checkpoint.size;
   const rootAgrees = isComplete && equalBytes(chain.root(), checkpoint.root);
   if (isComplete) {
-    await tiles.end();
+    await tiles?.end();
     // Where the stored tiles lead to the signed root and the blocks do not, the blocks are wrong and the tiles right.
-    const signed = rootAgrees ? null : await signedTree(options);
+    const signed = rootAgrees || from.size > 0 ? null : await signedTree(options);
     if (!signed) findings.addAll(tileFindings.list);
     if (signed) await nameChangedBlocks(options, signed);
     if (!rootAgrees) {
@@ -150,7 +160,8 @@ export async function walkChain(options: ChainWalkOptions): Promise<ChainSummary
     findings.addAll(tileFindings.list);
   }
   const coveredEnd = last ? last.first + last.count : 0;
-  return { blocks: chain.size, coveredEnd, genesis, epochs, last, rootAgrees, wentThrough };
+  const { position } = chain;
+  return { blocks: chain.size, coveredEnd, genesis, epochs, last, rootAgrees, wentThrough, position };
 }
 
 /** Null where the genesis block names no usable key: whoever checks signatures says so. */
@@ -238,8 +249,8 @@ async function nameChangedBlocks(options: ChainWalkOptions, tree: TileTree): Pro
 }
 
 /** Blocks that can be read; those that cannot were found by the walk before. */
-export async function* parsedBlocks(read: TileReader, size: number): AsyncGenerator<Block> {
-  for await (const { bytes } of readBlocks(read, { size })) {
+export async function* parsedBlocks(read: TileReader, size: number, from = 0): AsyncGenerator<Block> {
+  for await (const { bytes } of readBlocks(read, { from, size })) {
     try {
       yield parseBlock(bytes);
     } catch (error) {

@@ -27,6 +27,17 @@ export type FindingCode =
   | 'STATE_DAMAGED' // SQLite cannot read it, or a row is not what was written
   | 'STATE_BUSY' // no copy as of one moment could be made of it
   | 'CHECKPOINT_DIFFERS' // state.db holds another signed checkpoint than is served
+  // what only an audit sees
+  | 'ROLLED_BACK' // the chain is shorter than it was
+  | 'HISTORY_CHANGED' // the chain does not continue the one that was audited before
+  | 'FORKED' // two signed histories: what an authority or an earlier audit saw, and what is shown now
+  | 'ORIGIN_CHANGED' // another gateway answers here than the one that was audited before
+  | 'AUTHORITY_BEHIND' // an authority's newest checkpoint is older than this one by much
+  | 'AUTHORITY_SILENT' // an authority of the policy did not answer, or not as one
+  | 'BLOCKS_LATE' // nothing was sealed for longer than the heartbeat allows
+  | 'CLOCK_STEPPED' // the wall clock went back between two runs
+  | 'DEVICES_WRONG' // the device summary that a block commits to is not that of its records
+  | 'SEQUENCE_MISSING' // numbers of the device asked about that no block has
   // log against ledger
   | 'RECORDS_MISSING' // sealed, not declared pruned or lost, and not in the log
   | 'RECORDS_CHANGED' // the log's records do not lead to the sealed batch root

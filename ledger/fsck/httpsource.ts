@@ -1,6 +1,9 @@
 // Reads a running gateway's ledger and records over its HTTP API, with limits on time and size. Believes nothing it
 // gets: every answer is parsed strictly and checked by the caller.
+import { fromBase64Sized } from '../format/base64.ts';
+import type { DeviceProof } from '../format/devices.ts';
 import { FormatError } from '../format/errors.ts';
+import { HASH_BYTES } from '../format/hash.ts';
 import { recordFromJson, type TelemetryRecord } from '../format/record.ts';
 import type { TileReader } from '../format/tile.ts';
 import type { RecordSource } from './recordsource.ts';
@@ -8,6 +11,9 @@ import type { RecordSource } from './recordsource.ts';
 const TIMEOUT_MS = 30_000;
 /** 1,000 records of the largest size are refused anyway; this only keeps a hostile server from filling the memory. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024;
+const DEVICE_PROOF_MAX_BYTES = 1024 * 1024;
+/** A block has at most 65,536 records, and so no more devices. */
+const MAX_PATH_HASHES = 16;
 /** Limit of GET /api/v1/records. */
 const RECORDS_PER_REQUEST = 1_000;
 
@@ -30,7 +36,7 @@ export class SourceError extends Error {
 }
 
 /** The body of a 200; null for 404. @throws SourceError for anything else */
-async function get(url: URL): Promise<Uint8Array | null> {
+export async function httpGet(url: URL, maxBytes = MAX_BODY_BYTES): Promise<Uint8Array | null> {
   let response: Response;
   try {
     response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' });
@@ -38,7 +44,7 @@ async function get(url: URL): Promise<Uint8Array | null> {
       await response.body?.cancel();
       return null;
     }
-    if (response.ok) return await bounded(response, url);
+    if (response.ok) return await bounded(response, url, maxBytes);
   } catch (cause) {
     if (cause instanceof SourceError) throw cause;
     throw new SourceError('SOURCE_UNREACHABLE', `${url.href} does not answer`, {
@@ -54,13 +60,13 @@ async function get(url: URL): Promise<Uint8Array | null> {
   });
 }
 
-async function bounded(response: Response, url: URL): Promise<Uint8Array> {
+async function bounded(response: Response, url: URL, maxBytes: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let bytes = 0;
   for await (const part of response.body ?? []) {
     bytes += part.length;
-    if (bytes > MAX_BODY_BYTES) {
-      throw new SourceError('SOURCE_ANSWER', `${url.href} answers with more than ${MAX_BODY_BYTES} bytes`, {
+    if (bytes > maxBytes) {
+      throw new SourceError('SOURCE_ANSWER', `${url.href} answers with more than ${maxBytes} bytes`, {
         facts: { url: url.href },
         hint: 'no honest gateway does that',
       });
@@ -71,7 +77,7 @@ async function bounded(response: Response, url: URL): Promise<Uint8Array> {
 }
 
 async function getJson(url: URL): Promise<Record<string, unknown>> {
-  const bytes = await get(url);
+  const bytes = await httpGet(url);
   try {
     const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes ?? undefined));
     if (typeof value === 'object' && value !== null) return value as Record<string, unknown>;
@@ -95,7 +101,7 @@ export function baseUrl(text: string): URL {
 }
 
 export function httpTiles(base: URL): TileReader {
-  return (path) => get(new URL(`ledger/${path}`, base));
+  return (path) => httpGet(new URL(`ledger/${path}`, base));
 }
 
 export class HttpRecords implements RecordSource {
@@ -129,6 +135,39 @@ export class HttpRecords implements RecordSource {
       next = last.offset + 1;
     }
   }
+}
+
+/** What the gateway says a block sealed of a device; null where it cannot say. */
+export function httpDeviceProofs(base: URL): (height: number, device: string) => Promise<DeviceProof | null> {
+  return async (height, device) => {
+    const url = new URL(`api/v1/blocks/${height}/devices/${encodeURIComponent(device)}`, base);
+    const bytes = await httpGet(url, DEVICE_PROOF_MAX_BYTES);
+    if (!bytes) return null;
+    try {
+      const { proof } = JSON.parse(new TextDecoder().decode(bytes)) as { proof?: unknown };
+      if (!Array.isArray(proof) || proof.length > 2) throw notOurs(url);
+      return proof.map(placedOf);
+    } catch (error) {
+      if (error instanceof SourceError) throw error;
+      throw notOurs(url, error);
+    }
+  };
+}
+
+function placedOf(value: unknown): DeviceProof[number] {
+  const { index, summary, path } = value as { index: unknown; summary: unknown; path: unknown };
+  const { device, records, numbered, first, last } = summary as Record<string, unknown>;
+  const numbers = [index, records, numbered, first, last];
+  if (typeof device !== 'string' || !Array.isArray(path) || path.length > MAX_PATH_HASHES)
+    throw new TypeError('not a device proof');
+  if (!numbers.every((number) => Number.isSafeInteger(number) && (number as number) >= 0))
+    throw new TypeError('not a device proof');
+  const [at, ...counts] = numbers as number[];
+  return {
+    index: at!,
+    summary: { device, records: counts[0]!, numbered: counts[1]!, first: counts[2]!, last: counts[3]! },
+    path: path.map((hash: unknown) => fromBase64Sized(String(hash), HASH_BYTES, 'hash')),
+  };
 }
 
 function parseRecord(value: unknown, url: URL): TelemetryRecord {

@@ -1,10 +1,12 @@
 // Re-hashes records block by block against the sealed batch roots and says which are missing and which are changed.
 // Takes what blocks declare (pruned, lost) into account; trusts neither log nor ledger.
 import type { Block } from '../format/block.ts';
+import { DeviceTally, devicesDetail } from '../format/devices.ts';
 import { FormatError } from '../format/errors.ts';
 import { equalBytes } from '../format/hash.ts';
+import type { DeviceHistory } from './devicehistory.ts';
 import type { Findings } from './findings.ts';
-import { BatchRoot } from './hashing.ts';
+import { BatchRoot, nodeSha256 } from './hashing.ts';
 import type { RecordSource } from './recordsource.ts';
 
 export interface RecordCounts {
@@ -95,10 +97,12 @@ export class RecordCheck {
   readonly #pruned: PrunedHeights;
   readonly #start: number;
   readonly #undeclared: Undeclared[] = [];
+  readonly #history: DeviceHistory | null;
 
   /**
    * @param file what findings name as the place of records, e.g. 'log'
    * @param held offsets below `start` are not asked for
+   * @param history hears of each record that is read
    */
   constructor(
     source: RecordSource,
@@ -106,7 +110,9 @@ export class RecordCheck {
     file: string,
     pruned: PrunedHeights,
     held: { readonly start: number },
+    history: DeviceHistory | null = null,
   ) {
+    this.#history = history;
     this.#source = source;
     this.#findings = findings;
     this.#file = file;
@@ -133,6 +139,7 @@ export class RecordCheck {
     if (block.kind !== 'data') return;
     const end = block.first + block.count;
     const batch = new BatchRoot();
+    const tally = new DeviceTally();
     const missing: OffsetSpan[] = [];
     const left = await this.#source.leaves?.(block.first, end);
     const miss = (from: number, to: number) => {
@@ -157,6 +164,8 @@ export class RecordCheck {
         next = record.offset + 1;
         try {
           batch.add(record);
+          tally.add(record);
+          this.#history?.record(record);
         } catch (error) {
           if (!(error instanceof FormatError)) throw error;
           unreadable ??= `record ${record.offset}: ${error.message}`;
@@ -164,12 +173,14 @@ export class RecordCheck {
       }
     }
     miss(next, end);
-    if (missing.length === 0) this.#judge(block, batch, unreadable);
-    else if (this.#pruned.declares(block.height, missing)) this.#countPruned(block, missing, batch);
+    if (missing.length > 0) this.#history?.unknown();
+    if (missing.length === 0) {
+      if (this.#judge(block, batch, unreadable)) this.#judgeDevices(block, tally);
+    } else if (this.#pruned.declares(block.height, missing)) this.#countPruned(block, missing, batch);
     else this.#undeclared.push({ block, missing, batch });
   }
 
-  #judge(block: Block, batch: BatchRoot, unreadable: string | null): void {
+  #judge(block: Block, batch: BatchRoot, unreadable: string | null): boolean {
     const end = block.first + block.count;
     const isSame =
       !unreadable &&
@@ -179,7 +190,7 @@ export class RecordCheck {
     if (isSame) {
       this.counts.blocksMatching += 1;
       this.counts.recordsMatching += block.count;
-      return;
+      return true;
     }
     this.counts.blocksChanged += 1;
     this.#findings.add(
@@ -188,6 +199,21 @@ export class RecordCheck {
       { file: this.#file },
       `records ${block.first} to ${end - 1} do not lead to the batch root of block ${block.height}: at least one was changed, inserted or moved since it was sealed${unreadable ? ` (${unreadable})` : ''}`,
       { height: block.height, first: block.first, last: end - 1 },
+    );
+    return false;
+  }
+
+  #judgeDevices(block: Block, tally: DeviceTally): void {
+    const { devices, devicesRoot } = block.detail ?? {};
+    if (devices === undefined && devicesRoot === undefined) return;
+    const found = devicesDetail(tally.take(), nodeSha256);
+    if (devices === found.devices && devicesRoot === found.devicesRoot) return;
+    this.#findings.add(
+      'error',
+      'DEVICES_WRONG',
+      { file: this.#file },
+      `block ${block.height} commits to another summary of its devices than that of its records`,
+      { height: block.height },
     );
   }
 

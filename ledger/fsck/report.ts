@@ -1,5 +1,6 @@
 // Turns the results of fsck and audit into text for people. Decides nothing: every word stands for a field.
 import type { AuditReport } from './audit.ts';
+import type { DeviceReport } from './devicehistory.ts';
 import type { Finding } from './findings.ts';
 import type { FsckReport } from './fsck.ts';
 
@@ -69,6 +70,15 @@ function auditLines(report: AuditReport): string[] {
         )
       : line('checkpoint', 'none that could be read'),
     line('signatures', signatureText(report)),
+    ...(report.since > 0
+      ? [line('since', `an audit before had checked the first ${count(report.since, 'block')}`)]
+      : []),
+    ...report.authorities.map(({ name, size, verdict }) =>
+      line(
+        'authority',
+        `${name}: ${AUTHORITY_WORDS[verdict]}${size === null ? '' : `, ${count(size, 'block')}`}`,
+      ),
+    ),
     line('blocks', kinds.map(([kind, number]) => `${number} ${kind}`).join(', ') || 'none'),
     line(
       'sealed',
@@ -78,6 +88,7 @@ function auditLines(report: AuditReport): string[] {
       'records',
       `${recordText(records)}${records.mode === 'sample' ? ` (sample of ${count(records.blocksChecked, 'block')})` : ''}`,
     ),
+    ...(report.device ? deviceLines(report.device) : []),
     ...(report.notSealedYet > 0
       ? [line('not sealed', `${count(report.notSealedYet, 'record')} at the end: not sealed yet`)]
       : []),
@@ -92,6 +103,38 @@ function auditLines(report: AuditReport): string[] {
         ? 'clean'
         : `PROBLEMS: ${count(report.errors, 'error')}, ${count(report.warnings, 'warning')}`,
     ),
+  ];
+}
+
+const AUTHORITY_WORDS: Record<AuditReport['authorities'][number]['verdict'], string> = {
+  agrees: 'has cosigned this history',
+  behind: 'is behind',
+  ahead: 'HAS SEEN MORE than is shown here',
+  fork: 'HAS COSIGNED ANOTHER HISTORY',
+  silent: 'does not answer',
+  'knows-nothing': 'does not know this gateway',
+};
+
+function deviceLines(device: DeviceReport): string[] {
+  const { records, numbered, first, last, missing, missingCount, repeated, blocksUnknown } = device;
+  const bounds = numbered > 0 ? `, ${numbered} of them numbered ${first} to ${last}` : ', none numbered';
+  const facts = [
+    missingCount > 0 ? `${count(missingCount, 'number')} MISSING` : null,
+    repeated > 0 ? `${count(repeated, 'number')} came again` : null,
+    blocksUnknown > 0 ? `${count(blocksUnknown, 'block')} without a word on it` : null,
+    numbered > 0 && device.complete ? 'all are here' : null,
+  ].filter((fact) => fact !== null);
+  const spans = missing
+    .slice(0, 10)
+    .map((span) => (span.first === span.last ? span.first : `${span.first}–${span.last}`));
+  return [
+    line(
+      'device',
+      `${device.device}: ${count(records, 'record')}${bounds}${facts.length > 0 ? `; ${facts.join(', ')}` : ''}`,
+    ),
+    ...(spans.length > 0
+      ? [line('', `missing: ${spans.join(', ')}${missing.length > 10 ? ', …' : ''}`)]
+      : []),
   ];
 }
 

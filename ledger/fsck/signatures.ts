@@ -58,7 +58,8 @@ export function judgeSignatures(
   return { trust, status: meetsQuorum(inForce, new Set(cosigned)) ? 'final' : 'pending', cosigned };
 }
 
-function gatewayKeys(
+/** The keys that may have signed a checkpoint of this origin and size, for who trusts these. */
+export function gatewayKeys(
   { origin, size }: Checkpoint,
   epochs: ChainEpochs | null,
   policy: Policy | null,

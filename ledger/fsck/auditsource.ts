@@ -1,0 +1,47 @@
+// What an audit reads from: a data directory or a running gateway, behind one interface. Judges nothing.
+import { existsSync } from 'node:fs';
+import type { DeviceProof } from '../format/devices.ts';
+import type { TileReader } from '../format/tile.ts';
+import { directoryReader, ledgerFolder } from './directory.ts';
+import { baseUrl, HttpRecords, httpDeviceProofs, httpTiles, SourceError } from './httpsource.ts';
+import { type RecordSource, SegmentRecords } from './recordsource.ts';
+
+/** What a block proves of a device; null where the source cannot say. Nothing in it is to be believed unchecked. */
+export type ReadDeviceProof = (height: number, device: string) => Promise<DeviceProof | null>;
+
+export interface AuditSource {
+  readonly read: TileReader;
+  readonly records: RecordSource;
+  /** Null where records are at hand anyway. */
+  readonly deviceProof: ReadDeviceProof | null;
+  /** Put before ledger paths in findings, and named as the place of records. */
+  readonly prefix: string;
+  readonly recordsFile: string;
+}
+
+/** @throws SourceError when there is nothing at the path */
+export function openSource(source: string): AuditSource {
+  if (/^https?:\/\//.test(source)) {
+    const base = baseUrl(source);
+    return {
+      read: httpTiles(base),
+      records: new HttpRecords(base),
+      deviceProof: httpDeviceProofs(base),
+      prefix: 'ledger/',
+      recordsFile: 'api/v1/records',
+    };
+  }
+  if (!existsSync(source)) {
+    throw new SourceError('SOURCE_UNREACHABLE', `${source} does not exist`, {
+      facts: { source },
+      hint: 'give a data directory or the base address of a gateway',
+    });
+  }
+  return {
+    read: directoryReader(ledgerFolder(source)),
+    records: new SegmentRecords(source),
+    deviceProof: null,
+    prefix: 'ledger/',
+    recordsFile: 'log',
+  };
+}
