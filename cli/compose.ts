@@ -237,9 +237,12 @@ async function start(
   let mqttUrl: string | null = null;
   if (config.mqtt.enabled) {
     mqtt = opened.add(
-      await listening('mqtt', config.mqtt, () => startMqtt({ config: config.mqtt, admission, logger, caps })),
+      await listening('mqtt', config.mqtt, () =>
+        startMqtt({ config: config.mqtt, admission, access, guard, dataDir, logger, caps }),
+      ),
       (part) => part.close(),
     );
+    if (config.mqtt.webSocket.onHttpPort) mqtt.attach(http.server);
     mqttUrl = `mqtt://${config.mqtt.host.includes(':') ? `[${config.mqtt.host}]` : config.mqtt.host}:${mqtt.port}`;
   }
 

@@ -20,7 +20,7 @@ export interface Submission {
   readonly eventMs: number | null;
   readonly headers?: readonly (readonly [name: string, value: Uint8Array])[];
   /** Names this message among its device's (Idempotency-Key, MQTT 5 user property `message-id`): see docs/protocols.md. */
-  readonly messageId?: string;
+  readonly messageId?: string | undefined;
   /** Its sender does not learn what became of it (MQTT QoS 0): the first to be given up when the gateway is full. */
   readonly unacknowledged?: boolean;
   /** Stands for the connection or client it came by: who shares one waits together when the log is busy. */

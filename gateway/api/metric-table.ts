@@ -277,6 +277,18 @@ const INGEST: readonly Metric[] = [
     'Messages not kept for an absent subscriber because its queue was full.',
     mqtt('queueRefused'),
   ),
+  counter(
+    'mqtt_queue_expired_messages_total',
+    'Messages kept for a subscriber whose expiry came before it did.',
+    mqtt('queueExpired'),
+  ),
+  gauge('mqtt_subscriptions', 'Subscriptions of all clients.', mqtt('subscriptions')),
+  gauge('mqtt_store_waiting_changes', 'Changes of sessions not yet on disk.', mqtt('storeWaiting')),
+  counter(
+    'mqtt_store_failures_total',
+    'Times sessions could not be saved; tried again until they are.',
+    mqtt('storeFailures'),
+  ),
   gauge('mqtt_retained_messages', 'Retained messages.', mqtt('retained')),
   counter(
     'mqtt_retained_refused_messages_total',

@@ -45,7 +45,8 @@ export interface BackupReport {
 
 const SEGMENT_KINDS = ['index', 'timeindex', 'keys', 'leaves'];
 /** Belongs to this machine, this run, or is copied in its own way. */
-const NOT_COPIED = /^(lock\.|state\.db|gateway\.key$|log$|ledger$|repair-|cold-cache$|.*\.(sock|tmp|new)$)/;
+const NOT_COPIED =
+  /^(lock\.|state\.db|sessions\.db|gateway\.key$|log$|ledger$|repair-|cold-cache$|.*\.(sock|tmp|new)$)/;
 /** Interval of an index made only to find the end. */
 const SCAN_INTERVAL_BYTES = 64 * 1024;
 
@@ -62,9 +63,10 @@ export async function backup(options: BackupOptions): Promise<BackupReport> {
   const run = new Run(options, await ObjectStore.open(target), before);
   await run.closedSegments();
   const checkpointSize = await run.checkpoint();
-  await run.stateDatabase();
+  await run.database('state.db');
   await run.tiles();
   const log = await run.restOfLog();
+  await run.database('sessions.db');
   await run.otherFiles();
   const manifest: BackupManifest = {
     version: 1,
@@ -126,17 +128,18 @@ class Run {
     return Number(text.split('\n')[1]) || 0;
   }
 
-  async stateDatabase(): Promise<void> {
-    const source = join(this.#options.dataDir, 'state.db');
+  /** As it is at one moment, whoever writes to it. */
+  async database(name: string): Promise<void> {
+    const source = join(this.#options.dataDir, name);
     if (!(await stat(source).catch(() => null))) return;
-    const copy = join(this.#options.target, 'incoming', 'state.db');
+    const copy = join(this.#options.target, 'incoming', name);
     const database = new Database(source, { readonly: true, timeout: 10_000 });
     try {
       await database.backup(copy);
     } finally {
       database.close();
     }
-    await this.#take('state.db', copy, null);
+    await this.#take(name, copy, null);
     await rm(copy, { force: true });
   }
 

@@ -1,7 +1,6 @@
 // Fuzz target of the MQTT listener: any bytes on a real socket harm nobody but who sent them.
-import { mqttConfigSchema } from '../../gateway/ingest/mqtt/config.ts';
-import { startMqtt } from '../../gateway/ingest/mqtt/listener.ts';
 import { Harness } from '../gateway/admission/harness.ts';
+import { serve } from '../gateway/ingest/mqtt/serve.ts';
 import {
   connectPacket,
   packet,
@@ -18,8 +17,7 @@ const session = (...packets: Buffer[]) => Buffer.concat([connect, ...packets]);
 
 export async function mqttTarget(): Promise<Target> {
   const harness = await Harness.open();
-  const config = mqttConfigSchema.parse({ port: 0, maxPacketBytes: 4096, connectTimeoutMs: 500 });
-  const server = await startMqtt({ config, admission: harness.admission, logger: harness.lines });
+  const server = await serve(harness, { maxPacketBytes: 4096, connectTimeoutMs: 500 });
   let sent = 0;
   return {
     name: 'MQTT listener',

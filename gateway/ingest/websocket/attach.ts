@@ -1,14 +1,14 @@
 // WebSocket ingest on an HTTP server: takes upgrades of its own path and leaves every other one to others. Who may
 // connect is the guard's decision, the same as for the server's routes.
-import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Admission } from '../../admission/admission.ts';
 import type { IngestLogger } from '../../admission/types.ts';
 import type { CallerGuard } from '../caller.ts';
-import { PROBLEM_TYPE, type Problem, problemText, retryAfterSeconds } from '../problem.ts';
+import type { Problem } from '../problem.ts';
 import { RefusalLog } from '../refusal-log.ts';
+import { refuseUpgrade, takeUpgrades } from '../upgrades.ts';
 import type { WebSocketConfig } from './config.ts';
 import { WebSocketConnection } from './connection.ts';
 
@@ -42,21 +42,18 @@ export function attachWebSocket(server: Server, options: WebSocketOptions): WebS
 }
 
 class Attached implements WebSocketIngest {
-  readonly #server: Server;
   readonly #options: WebSocketOptions;
   readonly #refusals: RefusalLog;
   readonly #webSockets: WebSocketServer;
   readonly #connections = new Map<WebSocket, WebSocketConnection>();
   readonly #pings: NodeJS.Timeout;
-  readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) =>
-    this.#upgrade(request, socket as Socket, head);
+  readonly #detach: () => void;
   #connectionsRefused = 0;
   #closing = false;
   #settled: (() => void) | null = null;
 
   constructor(server: Server, options: WebSocketOptions) {
     const { config } = options;
-    this.#server = server;
     this.#options = options;
     this.#refusals = new RefusalLog(options.logger);
     this.#webSockets = new WebSocketServer({
@@ -69,7 +66,9 @@ class Attached implements WebSocketIngest {
       for (const connection of this.#connections.values()) connection.ping();
     }, config.pingIntervalMs);
     this.#pings.unref();
-    server.on('upgrade', this.#onUpgrade);
+    this.#detach = takeUpgrades(server, options.path, (request, socket, head) =>
+      this.#upgrade(request, socket, head),
+    );
   }
 
   figures(): WebSocketFigures {
@@ -92,7 +91,7 @@ class Attached implements WebSocketIngest {
     }, CLOSE_GRACE_MS);
     await Promise.all(gone);
     clearTimeout(timer);
-    this.#server.off('upgrade', this.#onUpgrade);
+    this.#detach();
     this.#webSockets.close();
   }
 
@@ -115,15 +114,7 @@ class Attached implements WebSocketIngest {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const { path, config, guard } = this.#options;
-    if (request.url?.split('?', 1)[0] !== path) {
-      // Nobody else answers upgrades: left alone, the socket would stay open for ever.
-      if (this.#server.listenerCount('upgrade') === 1) {
-        const detail = `There is no WebSocket at this path, try ${path}.`;
-        refuseUpgrade(socket, { status: 404, code: 'not-found', detail });
-      }
-      return;
-    }
+    const { config, guard } = this.#options;
     const problem = guard.judge(request);
     if (problem !== null) {
       this.#connectionsRefused += 1;
@@ -173,14 +164,3 @@ const FULL: Problem = {
   detail: 'No further WebSocket connection is taken now.',
   retryAfterMs: 5_000,
 };
-
-function refuseUpgrade(socket: Socket, problem: Problem): void {
-  const { status, retryAfterMs } = problem;
-  const body = problemText(problem);
-  const retry = retryAfterMs === undefined ? '' : `Retry-After: ${retryAfterSeconds(retryAfterMs)}\r\n`;
-  socket.on('error', () => {});
-  socket.end(
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n${retry}\r\n${body}`,
-  );
-}

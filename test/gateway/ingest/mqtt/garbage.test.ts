@@ -1,17 +1,17 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { mqttConfigSchema } from '../../../../gateway/ingest/mqtt/config.ts';
-import { FrameGuard } from '../../../../gateway/ingest/mqtt/frame-guard.ts';
-import { type MqttServer, startMqtt } from '../../../../gateway/ingest/mqtt/listener.ts';
+import type { MqttServer } from '../../../../gateway/ingest/mqtt/listener.ts';
+import { PacketStream } from '../../../../gateway/ingest/mqtt/packet-stream.ts';
+import { PacketFault } from '../../../../gateway/ingest/mqtt/reason.ts';
 import { Harness } from '../../admission/harness.ts';
+import { serve } from './serve.ts';
 import { connectPacket, packet, pubacks, publishPacket, pubrelPacket, text, Wire } from './wire.ts';
 
 let harness: Harness;
 let server: MqttServer;
 beforeAll(async () => {
   harness = await Harness.open();
-  const config = mqttConfigSchema.parse({ port: 0, maxPacketBytes: 4096, connectTimeoutMs: 500 });
-  server = await startMqtt({ config, admission: harness.admission, logger: harness.lines });
+  server = await serve(harness, { maxPacketBytes: 4096, connectTimeoutMs: 500 });
 });
 afterAll(async () => {
   await server.close();
@@ -78,23 +78,30 @@ test('any bytes, and any valid packets with damage, harm nobody else', async () 
   expect(harness.lines.all.filter(({ level }) => level === 'error')).toEqual([]);
 });
 
-test('the frame guard finds the same fault however the stream is cut', () => {
-  const verdict = (chunks: Uint8Array[]) => {
-    const guard = new FrameGuard(1000);
-    for (const chunk of chunks) {
-      const problem = guard.feed(chunk);
-      if (problem) return problem;
+test('the same packets and the same fault are found however the stream is cut', () => {
+  const cut = (chunks: Uint8Array[]) => {
+    const packets: string[] = [];
+    const stream = new PacketStream(1000, (firstByte, bytes, start, end) => {
+      packets.push(`${firstByte} ${bytes.toString('hex', start, end)}`);
+      return true;
+    });
+    try {
+      for (const chunk of chunks) stream.feed(Buffer.from(chunk));
+    } catch (error) {
+      if (!(error instanceof PacketFault)) throw error;
+      packets.push(`fault ${error.code}`);
     }
-    return null;
+    return packets;
   };
-  expect(verdict(good)).toBeNull();
-  expect(verdict([publishPacket('t', Buffer.alloc(992))])).toBeNull();
-  expect(verdict([publishPacket('t', Buffer.alloc(993))])).toBe('too-large');
-  expect(verdict([Buffer.from([0x30, 0x80, 0x80, 0x80, 0x80])])).toBe('malformed');
+  const faults = (chunks: Uint8Array[]) => cut(chunks).filter((each) => each.startsWith('fault'));
+  expect(cut(good)).toHaveLength(good.length);
+  expect(faults([publishPacket('t', Buffer.alloc(992))])).toEqual([]);
+  expect(faults([publishPacket('t', Buffer.alloc(993))])).toEqual(['fault 149']);
+  expect(faults([Buffer.from([0x30, 0x80, 0x80, 0x80, 0x80])])).toEqual(['fault 129']);
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       const stream = Buffer.concat([...good, bytes]);
-      expect(verdict([...stream].map((byte) => Uint8Array.of(byte)))).toBe(verdict([stream]));
+      expect(cut([...stream].map((byte) => Uint8Array.of(byte)))).toEqual(cut([stream]));
     }),
     { numRuns: 100 },
   );

@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import mqtt from 'mqtt';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type MqttConfig, mqttConfigSchema } from '../../../../gateway/ingest/mqtt/config.ts';
-import { type MqttServer, startMqtt } from '../../../../gateway/ingest/mqtt/listener.ts';
+import type { MqttServer } from '../../../../gateway/ingest/mqtt/listener.ts';
 import { Harness, type HarnessOptions } from '../../admission/harness.ts';
+import { type GivenConfig, serve } from './serve.ts';
 import { DISCONNECT, pubacks, publishPacket, pubrecs, pubrelPacket, Wire } from './wire.ts';
 
 const run = promisify(execFile);
@@ -13,13 +13,9 @@ const TOPIC = 'plant/pump-1/vibration';
 let harness: Harness;
 let server: MqttServer;
 
-async function start(config: Partial<MqttConfig> = {}, options: HarnessOptions = {}): Promise<void> {
+async function start(config: GivenConfig = {}, options: HarnessOptions = {}): Promise<void> {
   harness = await Harness.open(options);
-  server = await startMqtt({
-    config: mqttConfigSchema.parse({ port: 0, ...config }),
-    admission: harness.admission,
-    logger: harness.lines,
-  });
+  server = await serve(harness, config);
 }
 
 afterEach(async () => {
@@ -67,17 +63,11 @@ describe('as devices use it', () => {
 
   test('mosquitto_pub and mosquitto_sub, all QoS', async () => {
     const port = String(server.port);
-    const watcher = await mqtt.connectAsync({ port: server.port, host: '127.0.0.1', protocolVersion: 4 });
-    await watcher.subscribeAsync('$SYS/+/new/subscribes');
-    const isSubscribed = new Promise<void>((resolve) => {
-      watcher.on('message', (_topic, payload) => String(payload).includes('plant/#') && resolve());
-    });
     const subscribed = run('mosquitto_sub', ['-p', port, '-q', '2', '-t', 'plant/#', '-C', '3', '-W', '10']);
-    await isSubscribed;
+    await until(() => server.figures().subscriptions === 1);
     for (const qos of ['0', '1', '2'])
       await run('mosquitto_pub', ['-p', port, '-q', qos, '-t', TOPIC, '-m', `{"value":${qos}}`]);
     const { stdout } = await subscribed;
-    await watcher.endAsync();
     expect(stdout.trim().split('\n').sort()).toEqual(['{"value":0}', '{"value":1}', '{"value":2}']);
     expect(await payloads()).toEqual(['{"value":0}', '{"value":1}', '{"value":2}']);
   });
@@ -292,10 +282,10 @@ describe('refusals', () => {
     expect(harness.admission.figures().rejected['too-large']).toBe(1);
   });
 
-  test('MQTT 5 is answered with “unacceptable protocol version”', async () => {
+  test('[MQTT-3.1.2-2] a protocol level that is not known is answered with “unacceptable protocol version”', async () => {
     await start();
     const wire = await Wire.open(server.port);
-    wire.socket.write(Buffer.from('101000044d5154540502003c000003616263', 'hex'));
+    wire.socket.write(Buffer.from('101000044d5154540602003c000003616263', 'hex'));
     expect((await wire.take(4))[3]).toBe(1);
   });
 
@@ -349,11 +339,11 @@ describe('refusals', () => {
 
 describe('bounds of what is kept for clients', () => {
   test('retained messages', async () => {
-    await start({ maxRetained: 2, maxRetainedBytes: 100 });
+    await start({ maxRetained: 2, maxRetainedBytes: 400 });
     const client = await mqtt.connectAsync({ port: server.port, host: '127.0.0.1', protocolVersion: 4 });
     for (const topic of ['r/1', 'r/2', 'r/3'])
       await client.publishAsync(topic, 'x', { qos: 1, retain: true });
-    await client.publishAsync('r/1', 'y'.repeat(101), { qos: 1, retain: true });
+    await client.publishAsync('r/1', 'y'.repeat(401), { qos: 1, retain: true });
     await client.publishAsync('r/2', '', { qos: 1, retain: true });
     await client.publishAsync('r/4', 'z', { qos: 1, retain: true });
     await until(() => server.figures().retained === 2);
