@@ -110,7 +110,7 @@ export class AccessControl implements Access, RightsSource {
       return this.#judge(credentials);
     } catch {
       // The store can't be read: nobody is let in on a guess.
-      return this.#wrong(credentials, '');
+      return this.#wrong(credentials, null);
     }
   }
 
@@ -211,16 +211,16 @@ export class AccessControl implements Access, RightsSource {
 
   /** A token of 256 random bits can't be guessed, so it is looked at however many wrong ones came before. */
   #byToken(token: string, credentials: Credentials): AccessVerdict {
-    if (!isToken(token)) return this.#wrong(credentials, '');
+    if (!isToken(token)) return this.#wrong(credentials, null);
     const hashed = tokenHash(token);
     const key = hashed.toString('base64');
     const nowMs = this.#clock();
     let principal = this.#tokens.find(key, nowMs);
     if (principal === null) {
       const secret = this.#store.secretByToken(hashed);
-      if (secret === null || isOver(secret.expiresMs, nowMs)) return this.#wrong(credentials, '');
+      if (secret === null || isOver(secret.expiresMs, nowMs)) return this.#wrong(credentials, null);
       const rights = this.rightsOf(secret.name);
-      if (rights === null) return this.#wrong(credentials, '');
+      if (rights === null) return this.#wrong(credentials, null);
       principal = new KnownPrincipal(secret.name, rights, secret.expiresMs, this);
       this.#tokens.keep(key, principal, nowMs, secret.expiresMs);
     }
@@ -299,7 +299,7 @@ export class AccessControl implements Access, RightsSource {
     ].filter((name) => nameProblem(name) === null && !name.startsWith(JWT_PREFIX));
     const known = names.find((name) => this.#store.principal(name) !== null);
     const name = known ?? (unknown === 'device' ? names[0] : undefined);
-    if (name === undefined) return this.#wrong(credentials, '');
+    if (name === undefined) return this.#wrong(credentials, null);
     const row = this.#store.principal(name);
     if (row && !isCertified(row, certificate.fingerprint)) return this.#wrong(credentials, name);
     const rights = this.rightsOf(name);
@@ -321,18 +321,18 @@ export class AccessControl implements Access, RightsSource {
       this.#accepted.jwt += 1;
       return { principal: known };
     }
-    const waitMs = this.#throttle.waitMs(credentials.address, 'jwt:');
+    const waitMs = this.#throttle.waitMs(credentials.address, null);
     if (waitMs > 0) return this.#tooMany(waitMs, 'Too many wrong attempts; none is looked at for a while.');
     return this.#turns
       .take(() => this.#jwt.check(token))
       .then((holder): AccessVerdict => {
         if (holder === 'full')
           return this.#tooMany(BUSY_RETRY_MS, 'Too many are signing in at once; try again.');
-        if (holder === null) return this.#wrong(credentials, 'jwt:');
+        if (holder === null) return this.#wrong(credentials, null);
         const { name, role, device, expiresMs } = holder;
         this.#keepJwt({ row: { name, role, device, publish: null, subscribe: null }, expiresMs });
         const rights = this.rightsOf(name);
-        if (rights === null) return this.#wrong(credentials, 'jwt:');
+        if (rights === null) return this.#wrong(credentials, null);
         const principal = new KnownPrincipal(name, rights, expiresMs, this);
         this.#tokens.keep(key, principal, this.#clock(), expiresMs);
         this.#accepted.jwt += 1;
@@ -349,7 +349,7 @@ export class AccessControl implements Access, RightsSource {
     if (oldest !== undefined) this.#jwtRights.delete(oldest);
   }
 
-  #wrong(credentials: Credentials, name: string): Refusal {
+  #wrong(credentials: Credentials, name: string | null): Refusal {
     this.#throttle.wrong(credentials.address, name);
     this.#refused['bad-credentials'] += 1;
     return WRONG;

@@ -28,16 +28,17 @@ export class Throttle {
     return this.#entries.size;
   }
 
-  /** Ms until attempts are looked at again; 0: now. */
-  waitMs(address: string | undefined, name: string): number {
+  /** Ms until attempts are looked at again; 0: now. Null: of no name in particular. */
+  waitMs(address: string | undefined, name: string | null): number {
     const { attempts, attemptsPerAddress } = this.#config;
     const place = placeOf(address);
+    if (name === null) return this.#wait(place, attemptsPerAddress);
     return Math.max(this.#wait(`${place} ${name}`, attempts), this.#wait(place, attemptsPerAddress));
   }
 
-  wrong(address: string | undefined, name: string): void {
+  wrong(address: string | undefined, name: string | null): void {
     const place = placeOf(address);
-    this.#count(`${place} ${name}`);
+    if (name !== null) this.#count(`${place} ${name}`);
     this.#count(place);
   }
 

@@ -46,7 +46,7 @@ export interface BackupReport {
 const SEGMENT_KINDS = ['index', 'timeindex', 'keys', 'leaves'];
 /** Belongs to this machine, this run, or is copied in its own way. */
 const NOT_COPIED =
-  /^(lock\.|state\.db|sessions\.db|gateway\.key$|log$|ledger$|repair-|cold-cache$|.*\.(sock|tmp|new)$)/;
+  /^(lock\.|state\.db|sessions\.db|access\.db|admin-token$|gateway\.key$|log$|ledger$|repair-|cold-cache$|.*\.(sock|tmp|new)$)/;
 /** Interval of an index made only to find the end. */
 const SCAN_INTERVAL_BYTES = 64 * 1024;
 
@@ -67,6 +67,7 @@ export async function backup(options: BackupOptions): Promise<BackupReport> {
   await run.tiles();
   const log = await run.restOfLog();
   await run.database('sessions.db');
+  await run.database('access.db');
   await run.otherFiles();
   const manifest: BackupManifest = {
     version: 1,

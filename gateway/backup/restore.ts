@@ -42,7 +42,7 @@ export async function restore({ source, dataDir, onProgress }: RestoreOptions): 
       await mkdir(dirname(target), { recursive: true, mode: 0o750 });
       folders.add(dirname(target));
       const object = join(source, objectPath(file.sha256));
-      const mode = file.path === 'gateway.key' ? 0o600 : 0o640;
+      const mode = file.path === 'gateway.key' || file.path === 'access.db' ? 0o600 : 0o640;
       const copied = await copyHashed(object, target, file.sizeBytes + 1, mode).catch((error: unknown) => {
         if (!isMissing(error)) throw error;
         throw damaged(file.path, 'its object is missing');
