@@ -16,6 +16,7 @@ const table: Record<string, { imports: string[]; packages?: string[]; node?: fal
       'ledger/keys',
       'ledger/tiles',
       'ledger/cosign',
+      'gateway/codecs',
       'gateway/log',
       'gateway/state',
       'gateway/stage',

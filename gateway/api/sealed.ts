@@ -1,9 +1,10 @@
 // Reads the newest sealed blocks out of the ledger directory, as far as the signed checkpoint covers them.
 // Signs, writes and verifies nothing: who wants proof asks for one.
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { toBase64 } from '../../ledger/format/base64.ts';
 import { type Block, blockHash } from '../../ledger/format/block.ts';
 import { FormatError } from '../../ledger/format/errors.ts';
-import type { TileReader } from '../../ledger/format/tile.ts';
+import { TILE_WIDTH, type TileReader } from '../../ledger/format/tile.ts';
 import { type BlockEntry, BlockLog, readHead } from '../../ledger/tiles/blocks.ts';
 import { nodeSha256 } from '../../ledger/tiles/hashing.ts';
 
@@ -20,7 +21,19 @@ export interface BlockSummary {
   readonly sealedMs: number;
   /** Leaf hash in the block log, base64; `previous` of the next block. */
   readonly hash: string;
+  /** Names of the rules that made its records critical; null for other blocks. */
+  readonly critical: readonly string[] | null;
 }
+
+export interface CriticalPage {
+  /** Newest first. */
+  readonly critical: readonly BlockSummary[];
+  /** Give it as `before` to go on; null when the chain was looked through. */
+  readonly next: number | null;
+}
+
+/** Blocks looked at for one page of critical ones. */
+const CRITICAL_LOOK_BACK = 4_096;
 
 export interface SealedFigures {
   readonly blocks: number;
@@ -63,6 +76,26 @@ export class SealedBlocks {
   /** Newest first. */
   async newest(limit: number): Promise<BlockSummary[]> {
     return (await this.#current()).slice(-limit).reverse();
+  }
+
+  /**
+   * Blocks of critical records below height `before`, newest first. Looks at no more than CRITICAL_LOOK_BACK blocks, so that
+   * a page may be empty and still have a next.
+   */
+  async critical(limit: number, before: number | null): Promise<CriticalPage> {
+    const head = await readHead(this.#tiles);
+    const size = head?.checkpoint.size ?? 0;
+    const log = new BlockLog(this.#tiles, size);
+    const critical: BlockSummary[] = [];
+    let height = Math.min(size, before ?? size);
+    const end = Math.max(0, height - CRITICAL_LOOK_BACK);
+    while (height > end && critical.length < limit) {
+      height -= 1;
+      const entry = await log.at(height);
+      if (entry.block.detail?.critical !== undefined) critical.push(summary(entry));
+      if (height % TILE_WIDTH === 0) await nextTurn();
+    }
+    return { critical, next: height > 0 ? height : null };
   }
 
   /** Several callers at once share one reading of the directory. */
@@ -113,5 +146,9 @@ function summary({ block, bytes }: BlockEntry): BlockSummary {
     root: toBase64(root),
     sealedMs,
     hash: toBase64(blockHash(bytes, nodeSha256)),
+    critical: rulesOf(block.detail?.critical),
   };
 }
+
+const rulesOf = (critical: unknown): string[] | null =>
+  Array.isArray(critical) ? critical.filter((rule) => typeof rule === 'string') : null;

@@ -1,5 +1,6 @@
 // The sealer's settings: limits of a block and of silence. Refuses anything that would break a rule of the format.
 import { z } from 'zod';
+import { criticalRules } from './critical.ts';
 
 export const ledgerSchema = z
   .strictObject({
@@ -21,6 +22,11 @@ export const ledgerSchema = z
       .max(86_400_000)
       .default(60_000)
       .describe('When nothing arrives for this long, an empty block says that the gateway was alive.'),
+    critical: criticalRules
+      .default([])
+      .describe(
+        'Rules for records that are sealed at once, in a block of their own, and listed at /api/v1/critical. The first rule that a record meets counts.',
+      ),
   })
   .prefault({});
 

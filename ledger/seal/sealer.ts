@@ -96,6 +96,9 @@ export class Sealer {
   #last: LastBlock | null;
   #signedSize: number;
   #signedNote: string | null;
+  /** Rules that the records gathered have met; empty while they are none of a critical block. */
+  readonly #rules = new Set<string>();
+  #urgent = false;
   #failed = false;
 
   constructor(ports: SealerPorts, state: SealerState) {
@@ -146,8 +149,18 @@ export class Sealer {
     return this.#signedNote === null ? null : { size: this.#signedSize, note: this.#signedNote };
   }
 
-  /** Takes the record at `next`; cuts a block when it is full. */
-  take(record: TelemetryRecord): void {
+  /** Critical records were taken that are not signed over yet. */
+  get urgent(): boolean {
+    return this.#urgent;
+  }
+
+  /** Takes the record at `next`; cuts a block when it is full. Critical records, by `rule`, share blocks with their like only. */
+  take(record: TelemetryRecord, rule: string | null = null): void {
+    if ((rule !== null) !== this.#rules.size > 0) this.cut();
+    if (rule !== null) {
+      this.#rules.add(rule);
+      this.#urgent = true;
+    }
     this.#batch.add(record);
     if (this.#batch.full) this.cut();
   }
@@ -156,7 +169,9 @@ export class Sealer {
   cut(): void {
     if (this.#batch.count === 0) return;
     const cut = this.#batch.cut();
-    this.#append('data', devicesDetail(cut.devices, nodeSha256), cut);
+    const critical = this.#rules.size > 0 ? { critical: [...this.#rules].sort() } : {};
+    this.#rules.clear();
+    this.#append('data', { ...devicesDetail(cut.devices, nodeSha256), ...critical }, cut);
   }
 
   /** A block that says: alive, nothing arrived. */
@@ -263,6 +278,7 @@ export class Sealer {
     this.#edge.saved();
     this.#signedSize = checkpoint.size;
     this.#signedNote = note;
+    this.#urgent = this.#rules.size > 0;
     for (const { tile } of tiles) if (tile.width === TILE_WIDTH) this.#files.removePartials(tile);
     this.#failed = false;
     return { size: checkpoint.size, sealedEnd: this.#coveredEnd as Offset, blocks };

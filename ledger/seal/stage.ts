@@ -9,6 +9,7 @@ import { type Offset, offset } from '../format/brand.ts';
 import type { TelemetryRecord } from '../format/record.ts';
 import { directoryTiles } from '../tiles/source.ts';
 import type { SealerConfig } from './config.ts';
+import { criticalBy, type IsCritical } from './critical.ts';
 import { fileDisk, type LedgerDisk } from './disk.ts';
 import { loadOrCreateGatewayKey } from './key.ts';
 import { openSealer } from './open.ts';
@@ -18,6 +19,10 @@ import type { SealClock, Sealer } from './sealer.ts';
 const FETCH_BYTES = 4 * 1024 * 1024;
 /** While a round is open the log is looked at this often; a busy log is read without pauses. */
 const NAP_MS = 50;
+/** With rules for critical records, which are sealed within 100 ms. */
+const CRITICAL_NAP_MS = 10;
+/** Records taken after a critical one before it is committed: some milliseconds of work. */
+const AFTER_CRITICAL_MAX = 2_000;
 
 /** Removals that wait to be declared are looked for this often. */
 const REMOVALS_MS = 250;
@@ -81,6 +86,7 @@ class SealLoop {
   readonly #context: StageContext<SealerConfig>;
   readonly #sealer: Sealer;
   readonly #clock: SealClock;
+  readonly #isCritical: IsCritical | null;
   /** Monotonic time at which the open round is committed, null while none is open. */
   #deadlineMs: number | null = null;
   #lastBlockMs: number;
@@ -90,6 +96,7 @@ class SealLoop {
     this.#context = context;
     this.#sealer = sealer;
     this.#clock = clock;
+    this.#isCritical = criticalBy(context.config.ledger.critical);
     this.#lastBlockMs = clock.monotonicMs();
     this.#removalsMs = this.#lastBlockMs;
   }
@@ -108,6 +115,11 @@ class SealLoop {
       }
       const isDue = this.#deadlineMs !== null && now >= this.#deadlineMs;
       // With more waiting, what is gathered will soon be a full block; without a full one it must not wait longer.
+      if (sealer.urgent) {
+        sealer.cut();
+        this.#commit();
+        continue;
+      }
       if (isDue && (isCaughtUp || sealer.uncommitted === 0)) sealer.cut();
       if (isDue || sealer.roundFull) this.#commit();
       else if (this.#deadlineMs === null && this.#msToHeartbeat() === 0) this.#heartbeat();
@@ -132,14 +144,16 @@ class SealLoop {
       this.#declareLost(Number(error.facts.resume), 'log-damage', error.facts);
       return false;
     }
+    let afterCritical = 0;
     for (const record of records) {
       if (record.offset > sealer.next) {
         const cause = this.#context.state.removalOf(sealer.next) ?? 'not-held';
         this.#declareLost(record.offset, cause, {});
       }
-      sealer.take(record);
+      sealer.take(record, this.#isCritical?.(record) ?? null);
+      if (sealer.urgent) afterCritical += 1;
       // The rest of this fetch is read again after the commit.
-      if (sealer.roundFull) return false;
+      if (sealer.roundFull || afterCritical >= AFTER_CRITICAL_MAX) return false;
     }
     return records.length === 0 || sealer.next >= (await reader.end());
   }
@@ -208,7 +222,7 @@ class SealLoop {
   }
 
   async #nap(untilDeadlineMs: number): Promise<void> {
-    const napMs = Math.max(1, Math.min(NAP_MS, untilDeadlineMs));
+    const napMs = Math.max(1, Math.min(this.#isCritical ? CRITICAL_NAP_MS : NAP_MS, untilDeadlineMs));
     await sleep(napMs, undefined, { signal: this.#context.signal }).catch(() => undefined);
   }
 }

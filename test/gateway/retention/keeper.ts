@@ -133,7 +133,7 @@ export async function runSealer(
         origin: ORIGIN,
         software: 'tidemark test',
         bootId: '00000000000000aa',
-        ledger: { blockRecordsMax: 37, blockIntervalMs: 10, heartbeatMs: 60_000 },
+        ledger: { blockRecordsMax: 37, blockIntervalMs: 10, heartbeatMs: 60_000, critical: [] },
         recovery: log.recovery,
       },
       dataDir,

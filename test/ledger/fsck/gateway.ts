@@ -8,7 +8,7 @@ import type { Log, LogReader } from '../../../gateway/log/types.ts';
 import type { StageFigures } from '../../../gateway/stage/types.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
 import { type RecordInput, SOURCE } from '../../../ledger/format/record.ts';
-import type { LedgerConfig } from '../../../ledger/seal/config.ts';
+import { type LedgerConfig, ledgerSchema } from '../../../ledger/seal/config.ts';
 import { gatewayVerifierKey, loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
 import { sealStage } from '../../../ledger/seal/stage.ts';
 
@@ -60,7 +60,10 @@ export async function sealUntilDone(
         origin: ORIGIN,
         software: 'tidemark test',
         bootId: options.bootId ?? '00000000000000aa',
-        ledger: { blockRecordsMax: 100, blockIntervalMs: 10, heartbeatMs: 60_000, ...options.ledger },
+        ledger: {
+          ...ledgerSchema.parse({ blockRecordsMax: 100, blockIntervalMs: 10, heartbeatMs: 60_000 }),
+          ...options.ledger,
+        },
         recovery: log.recovery,
       },
       dataDir,

@@ -76,7 +76,13 @@ export class World {
       origin: options.origin ?? ORIGIN,
       software: 'tidemark test',
       bootId: options.bootId ?? '00000000000000aa',
-      ledger: { blockRecordsMax: 10, blockIntervalMs: 1_000, heartbeatMs: 60_000, ...options.ledger },
+      ledger: {
+        blockRecordsMax: 10,
+        blockIntervalMs: 1_000,
+        heartbeatMs: 60_000,
+        critical: [],
+        ...options.ledger,
+      },
       ...(options.recovery ? { recovery: options.recovery } : {}),
     };
   }
