@@ -1,10 +1,11 @@
 // Builds the dashboard into dist/dashboard: static files that need nothing but the gateway's own HTTP API.
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
+import { verifyPage } from './verify/plugin.ts';
 
 export default defineConfig({
   base: './',
-  plugins: [svelte({ configFile: false })],
+  plugins: [svelte({ configFile: false }), verifyPage()],
   build: {
     outDir: '../../dist/dashboard',
     emptyOutDir: true,

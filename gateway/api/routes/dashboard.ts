@@ -1,5 +1,5 @@
 // GET / and the built dashboard's files. Without a build it says how to make one.
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fastifyStatic from '@fastify/static';
 import type { FastifyInstance } from 'fastify';
@@ -15,6 +15,7 @@ export async function dashboardRoutes(app: FastifyInstance, dashboardDir: string
     );
     return;
   }
+  const policy = ownPolicy(join(dashboardDir, VERIFY_PAGE));
   await app.register(async (scope) => {
     // The page itself holds nothing of anyone's; what it shows it asks for, with the token it is given.
     scope.addHook('onRoute', (route) => {
@@ -29,7 +30,17 @@ export async function dashboardRoutes(app: FastifyInstance, dashboardDir: string
         // Vite names files in assets/ by their content; the page itself must be asked for anew.
         const hashed = path.includes('/assets/') || path.includes('\\assets\\');
         reply.header('cache-control', hashed ? 'public, max-age=31536000, immutable' : 'no-cache');
+        if (policy !== null && path.endsWith(VERIFY_PAGE)) reply.header('content-security-policy', policy);
       },
     });
   });
+}
+
+/** One file with its script inside, for saving: it brings a policy that names just that script. */
+const VERIFY_PAGE = 'verify.html';
+
+function ownPolicy(file: string): string | null {
+  if (!existsSync(file)) return null;
+  const policy = /http-equiv="content-security-policy" content="([^"]+)"/.exec(readFileSync(file, 'utf8'));
+  return policy ? `${policy[1]}; frame-ancestors 'none'` : null;
 }

@@ -178,6 +178,8 @@ test('a build holds no path of this machine and no inline script', async () => {
     if (!entry.isFile()) continue;
     const text = await readFile(join(entry.parentPath, entry.name), 'utf8');
     expect(text).not.toContain(root);
-    if (entry.name.endsWith('.html')) expect(text).not.toMatch(/<script(?![^>]*\bsrc=)|<style|\son\w+=/);
+    // The page for saving brings a policy that names its one script: see verify-page.test.ts.
+    if (entry.name.endsWith('.html') && entry.name !== 'verify.html')
+      expect(text).not.toMatch(/<script(?![^>]*\bsrc=)|<style|\son\w+=/);
   }
 });
