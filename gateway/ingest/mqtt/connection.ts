@@ -41,6 +41,7 @@ const PAUSE = { turn: 1, publishes: 2, unread: 4, authenticating: 8, stopping: 1
 const LINGER_MS = 2_000;
 /** Up to this much a payload is copied next to its head. */
 const COPY_BYTES = 1024;
+const DISCONNECT_BYTES = 3;
 
 export class Connection implements Link, FlowOwner {
   readonly peer: Peer;
@@ -163,7 +164,8 @@ export class Connection implements Link, FlowOwner {
         this.#judge(known);
         if (known) {
           if (reason < 0x80) this.sendPubrel(packetId);
-        } else if (this.version === 5) {
+        } else if (reason >= 0x80) return;
+        else if (this.version === 5) {
           this.#outbox.push(ackWithReason(TYPE.pubrel | 2, packetId, REASON.packetIdNotFound, null));
         } else this.sendPubrel(packetId);
         return;
@@ -273,10 +275,11 @@ export class Connection implements Link, FlowOwner {
     }
     const properties = new PropertyWriter();
     if (this.#wantsDetails && detail !== '') properties.text(PROPERTY.reasonString, detail);
-    const full = connack(false, reason, properties);
-    this.#outbox.push(
-      full.length <= this.#maxClientPacketBytes ? full : connack(false, reason, new PropertyWriter()),
-    );
+    for (const answer of [connack(false, reason, properties), connack(false, reason, new PropertyWriter())]) {
+      if (answer.length > this.#maxClientPacketBytes) continue;
+      this.#outbox.push(answer);
+      return;
+    }
   }
 
   /** CONNACK with success: from now on packets are taken. `assignedId`: the client had none. */
@@ -293,9 +296,17 @@ export class Connection implements Link, FlowOwner {
     this.window = Math.min(numbers.get(PROPERTY.receiveMaximum) ?? 65_535, config.maxInFlightOut);
     this.#clientAliasMaximum = Math.min(numbers.get(PROPERTY.topicAliasMaximum) ?? 0, config.maxTopicAliases);
     this.#reader = new PublishReader(this.version, config.maxTopicAliases, config.maxUserProperties);
-    this.#outbox.push(
-      connack(options.present, REASON.success, this.version === 5 ? this.#offer(connect, options) : null),
+    const answer = connack(
+      // [MQTT-3.2.2-2]; MQTT 3.1 has no such flag.
+      options.present && this.version > 3,
+      REASON.success,
+      this.version === 5 ? this.#offer(connect, options) : null,
     );
+    if (answer.length > this.#maxClientPacketBytes) {
+      // [MQTT5-3.1.2-24]: what cannot be said is not sent.
+      throw new PacketFault(REASON.packetTooLarge, 'the client takes no packet as long as CONNACK');
+    }
+    this.#outbox.push(answer);
     // [MQTT-3.2.0-1] Before anything that may follow in this turn.
     this.#outbox.flush();
     session.resume(this);
@@ -350,8 +361,9 @@ export class Connection implements Link, FlowOwner {
         );
     }
     if (publish.reason !== REASON.success) {
-      this.#broker.admission.countRefusal('mqtt', 'malformed');
-      flow.refuse(publish, publish.reason, 'malformed', publish.detail);
+      const cause = publish.reason === REASON.topicNameInvalid ? 'bad-topic' : 'malformed';
+      this.#broker.admission.countRefusal('mqtt', cause);
+      flow.refuse(publish, publish.reason, cause, publish.detail);
     } else if (!session.principal!.mayPublish(publish.topic)) {
       this.#broker.admission.countRefusal('mqtt', 'not-allowed');
       flow.refuse(publish, REASON.notAuthorized, 'not-allowed', 'this client may not publish to this topic');
@@ -528,7 +540,8 @@ export class Connection implements Link, FlowOwner {
     if (this.#state === 'closing') return;
     const wasOpen = this.#state === 'open';
     this.#end(true);
-    if (wasOpen && this.version === 5) this.#outbox.push(disconnect(reason));
+    if (wasOpen && this.version === 5 && this.#maxClientPacketBytes >= DISCONNECT_BYTES)
+      this.#outbox.push(disconnect(reason));
     this.#linger();
   }
 

@@ -69,7 +69,8 @@ export function decodeConnect(
   if (level !== version) throw new PacketFault(REASON.unsupportedVersion, 'bridge connections are not taken');
   if (version !== 3 && headerFlags !== 0) throw malformed('flags of CONNECT'); // [MQTT-2.2.2-2]
   const flags = fields.u8();
-  if (flags & 1) throw malformed('the reserved flag of CONNECT is set'); // [MQTT-3.1.2-3]
+  // [MQTT-3.1.2-3]; MQTT 3.1 says nothing of it.
+  if (version > 3 && flags & 1) throw malformed('the reserved flag of CONNECT is set');
   const hasWill = (flags & 0x04) !== 0;
   const willQos = (flags >> 3) & 3;
   const willRetain = (flags & 0x20) !== 0;

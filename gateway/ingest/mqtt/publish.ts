@@ -218,7 +218,12 @@ export class PublishReader {
     if (topic.includes('\0')) throw malformed('the topic has U+0000'); // [MQTT-1.5.3-2]
     // [MQTT-3.3.2-2]. What else is wrong with a topic, admission says.
     if (/[+#]/.test(topic)) throw malformed('the topic has a wildcard');
-    if (this.#version === 5 && !isUsableName(topic)) throw malformed('the topic has control characters');
+    if (!isUsableName(topic)) {
+      if (this.#version === 5) throw malformed('the topic has control characters');
+      this.#reason = REASON.topicNameInvalid;
+      this.#detail = 'the topic has control characters';
+      return topic;
+    }
     this.#topicBytes = Buffer.from(view);
     this.#topic = topic;
     return topic;

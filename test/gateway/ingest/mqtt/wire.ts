@@ -106,6 +106,26 @@ export class Wire {
     return taken;
   }
 
+  /** The next whole packet, or null when the connection ends first. */
+  async packet(): Promise<Buffer | null> {
+    for (;;) {
+      const length = this.#packetLength();
+      if (length > 0) return this.take(length);
+      if (this.#closed) return null;
+      await new Promise<void>((resolve) => this.#changed.push(resolve));
+    }
+  }
+
+  /** Of the packet that begins here; 0 while it is not complete. */
+  #packetLength(): number {
+    let length = 0;
+    for (let at = 1; at < this.received.length && at < 5; at += 1) {
+      length += (this.received[at]! & 0x7f) * 128 ** (at - 1);
+      if (this.received[at]! < 0x80) return at + 1 + length <= this.received.length ? at + 1 + length : 0;
+    }
+    return 0;
+  }
+
   async closed(): Promise<void> {
     while (!this.#closed) await new Promise<void>((resolve) => this.#changed.push(resolve));
   }
