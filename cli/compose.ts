@@ -221,7 +221,7 @@ async function start(
       path: '/ws',
       admission,
       config: config.websocket,
-      guard,
+      door,
       logger,
     }),
     (part) => part.close(),

@@ -74,6 +74,21 @@ export class CborReader {
     return true;
   }
 
+  /** The same for the elements of an array. */
+  eachElement(element: (span: Buffer) => void): boolean {
+    if (this.done || this.#bytes[this.at]! >> 5 !== 4) return false;
+    const count = this.#count(this.#bytes[this.at++]! & 31);
+    for (let left = count; left > 0; left -= 1) {
+      const start = this.at;
+      if (this.#item(1) === BREAK) {
+        if (count === Infinity) break;
+        throw new CborError('a break in an array of stated length');
+      }
+      element(this.#bytes.subarray(start, this.at));
+    }
+    return true;
+  }
+
   #item(depth: number): unknown {
     if (depth > DEPTH_MAX) throw new CborError(`nested deeper than ${DEPTH_MAX} levels`);
     const head = this.#bytes[this.at];

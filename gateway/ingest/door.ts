@@ -37,6 +37,11 @@ export class Door {
     this.#guard = guard;
   }
 
+  /** Whose rights have changed or ended, as Access says it. */
+  onChange(listener: (name: string) => void): () => void {
+    return this.#access.onChange(listener);
+  }
+
   /** Callers turned away since start, by code. */
   get refused(): Readonly<Record<AccessCode | CallerCode, number>> {
     const sum = { ...this.#guard.refused, ...this.#refused };

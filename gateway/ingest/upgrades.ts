@@ -3,7 +3,7 @@
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { PROBLEM_TYPE, type Problem, problemText, retryAfterSeconds } from './problem.ts';
+import { CHALLENGE, PROBLEM_TYPE, type Problem, problemText, retryAfterSeconds } from './problem.ts';
 
 export type OnUpgrade = (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 
@@ -34,9 +34,10 @@ export function refuseUpgrade(socket: Socket, problem: Problem): void {
   const { status, retryAfterMs } = problem;
   const body = problemText(problem);
   const retry = retryAfterMs === undefined ? '' : `Retry-After: ${retryAfterSeconds(retryAfterMs)}\r\n`;
+  const challenge = status === 401 ? `WWW-Authenticate: ${CHALLENGE}\r\n` : '';
   socket.on('error', () => {});
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Type: ${PROBLEM_TYPE}\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\n${retry}\r\n${body}`,
+      `Content-Length: ${Buffer.byteLength(body)}\r\n${retry}${challenge}\r\n${body}`,
   );
 }

@@ -1,16 +1,18 @@
 // WebSocket ingest on an HTTP server: takes upgrades of its own path and leaves every other one to others. Who may
-// connect is the guard's decision, the same as for the server's routes.
+// connect is the door's decision, the same as for the server's routes.
 import type { IncomingMessage, Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
+import type { Principal } from '../../access/types.ts';
 import type { Admission } from '../../admission/admission.ts';
 import type { IngestLogger } from '../../admission/types.ts';
-import type { CallerGuard } from '../caller.ts';
+import type { Door, Entry } from '../door.ts';
 import type { Problem } from '../problem.ts';
 import { RefusalLog } from '../refusal-log.ts';
 import { refuseUpgrade, takeUpgrades } from '../upgrades.ts';
 import type { WebSocketConfig } from './config.ts';
 import { WebSocketConnection } from './connection.ts';
+import { Sessions } from './session.ts';
 
 export interface WebSocketOptions {
   /** e.g. `/ws` */
@@ -18,7 +20,7 @@ export interface WebSocketOptions {
   readonly admission: Admission;
   readonly config: WebSocketConfig;
   /** Shared with the server's routes: it counts who is refused. */
-  readonly guard: CallerGuard;
+  readonly door: Door;
   readonly logger: IngestLogger;
 }
 
@@ -48,6 +50,8 @@ class Attached implements WebSocketIngest {
   readonly #connections = new Map<WebSocket, WebSocketConnection>();
   readonly #pings: NodeJS.Timeout;
   readonly #detach: () => void;
+  readonly #sessions: Sessions;
+  readonly #stopListening: () => void;
   #connectionsRefused = 0;
   #closing = false;
   #settled: (() => void) | null = null;
@@ -56,6 +60,11 @@ class Attached implements WebSocketIngest {
     const { config } = options;
     this.#options = options;
     this.#refusals = new RefusalLog(options.logger);
+    this.#sessions = new Sessions(config.maxSessions);
+    this.#stopListening = options.door.onChange((name) => {
+      for (const connection of this.#connections.values())
+        if (connection.principal.name === name) connection.end('the rights of this name have changed');
+    });
     this.#webSockets = new WebSocketServer({
       noServer: true,
       maxPayload: config.maxFrameBytes,
@@ -78,6 +87,7 @@ class Attached implements WebSocketIngest {
   async close(): Promise<void> {
     this.#closing = true;
     clearInterval(this.#pings);
+    this.#stopListening();
     for (const webSocket of this.#connections.keys()) webSocket.pause();
     await this.#untilSettled();
     const gone = [...this.#connections.keys()].map((webSocket) => {
@@ -114,8 +124,21 @@ class Attached implements WebSocketIngest {
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
-    const { config, guard } = this.#options;
-    const problem = guard.judge(request);
+    const { door } = this.#options;
+    // A page can give a WebSocket no header of its own: it may name the token as RFC 6750 §2.3 has it.
+    const token = new URL(request.url ?? '/', 'http://gateway').searchParams.get('access_token');
+    const entry = door.judge(request, token === null ? {} : { token });
+    if (entry instanceof Promise) {
+      socket.on('error', ignore);
+      void entry.then((known) => {
+        socket.off('error', ignore);
+        if (!socket.destroyed) this.#judged(known, request, socket, head);
+      });
+    } else this.#judged(entry, request, socket, head);
+  }
+
+  #judged({ principal, problem }: Entry, request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const { config } = this.#options;
     if (problem !== null) {
       this.#connectionsRefused += 1;
       const facts = { address: socket.remoteAddress, origin: request.headers.origin, code: problem.code };
@@ -125,11 +148,13 @@ class Attached implements WebSocketIngest {
       this.#connectionsRefused += 1;
       refuseUpgrade(socket, FULL);
     } else {
-      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => this.#open(webSocket, socket));
+      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) =>
+        this.#open(webSocket, socket, principal),
+      );
     }
   }
 
-  #open(webSocket: WebSocket, socket: Socket): void {
+  #open(webSocket: WebSocket, socket: Socket, principal: Principal): void {
     const { admission, config, logger } = this.#options;
     socket.setNoDelay(true);
     const onSettled = () => {
@@ -137,7 +162,13 @@ class Attached implements WebSocketIngest {
     };
     this.#connections.set(
       webSocket,
-      new WebSocketConnection(webSocket, socket, { admission, config, onSettled }),
+      new WebSocketConnection(webSocket, socket, {
+        admission,
+        config,
+        principal,
+        sessions: this.#sessions,
+        onSettled,
+      }),
     );
     webSocket.on('close', () => {
       this.#connections.delete(webSocket);
@@ -157,6 +188,8 @@ class Attached implements WebSocketIngest {
     });
   }
 }
+
+const ignore = () => {};
 
 const FULL: Problem = {
   status: 503,

@@ -29,6 +29,13 @@ export const webSocketConfigSchema = z.strictObject({
     .max(65_536)
     .default(1_024)
     .describe('Records of one connection waiting for the disk before reading from it pauses.'),
+  maxSessions: z
+    .number()
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(4_096)
+    .describe('Sessions remembered for clients that come back; the least recently used one is forgotten.'),
   maxAckBacklogBytes: z
     .number()
     .int()

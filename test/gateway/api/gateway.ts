@@ -36,6 +36,7 @@ export interface TestGateway {
   readonly publicKey: string;
   readonly server: Server;
   readonly guard: CallerGuard;
+  readonly door: Door;
   /** What the server wrote to its logger. */
   readonly logged: readonly Record<string, unknown>[];
   /** Appends as a stage would: derived records show up in lists and on the tail. */
@@ -111,6 +112,7 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     publicKey,
     server: app.server,
     guard,
+    door,
     logged,
     appendDerived: (records: readonly RecordInput[]) => appender.appendAll(records),
     async close() {

@@ -34,7 +34,7 @@ beforeAll(async () => {
     path: '/ws',
     admission,
     config: webSocketConfigSchema.parse({}),
-    guard: gateway.guard,
+    door: gateway.door,
     logger: lines,
   });
 });
