@@ -10,6 +10,7 @@ import { Administration } from '../gateway/access/administration.ts';
 import { AccessControl } from '../gateway/access/control.ts';
 import { AccessStore } from '../gateway/access/store.ts';
 import { Admission } from '../gateway/admission/admission.ts';
+import { INGEST_RULES } from '../gateway/admission/config.ts';
 import { DerivedTail } from '../gateway/api/derived.ts';
 import { startLocalAdmin } from '../gateway/api/local-admin.ts';
 import { ProofWorker } from '../gateway/api/proofs.ts';
@@ -117,8 +118,13 @@ async function start(
     }),
   );
   const derived = new DerivedTail(config.http.derivedKept);
+  let publishCommand = (_topic: string, _payload: Uint8Array) => {};
   const stages = opened.add(
-    new Stages(config, origin, log, { appender: derived.observe(log), logger }),
+    new Stages(config, origin, log, {
+      appender: derived.observe(log),
+      logger,
+      publish: (topic, payload) => publishCommand(topic, payload),
+    }),
     (part) => part.stop(),
   );
   let queuedBytes = () => 0;
@@ -147,6 +153,7 @@ async function start(
   };
   const administration = new Administration({ store, record, access, config: () => config.access });
   const httpLogger = logger.child({}, { level: logger.isLevelEnabled('warn') ? 'warn' : logger.level });
+  const caps = new ConnectionCaps(config.connections);
   const reloader = new Reloader({
     inForce: config,
     load,
@@ -166,11 +173,12 @@ async function start(
         },
       },
       { keys: ['forwarders'], apply: (next) => stages.useForwarders(next) },
+      { keys: INGEST_RULES.map((key) => `ingest.${key}`), apply: ({ ingest }) => admission.update(ingest) },
+      { keys: ['connections'], apply: ({ connections }) => caps.update(connections) },
     ],
   });
   const local = new WeakSet<Socket>();
   const door = new Door(access, guard);
-  const caps = new ConnectionCaps(config.connections);
 
   let ready = false;
   let mqtt: MqttServer | null = null;
@@ -243,6 +251,8 @@ async function start(
       (part) => part.close(),
     );
     if (config.mqtt.webSocket.onHttpPort) mqtt.attach(http.server);
+    const broker = mqtt;
+    publishCommand = (topic, payload) => broker.publish(topic, payload, 0);
     mqttUrl = `mqtt://${config.mqtt.host.includes(':') ? `[${config.mqtt.host}]` : config.mqtt.host}:${mqtt.port}`;
   }
 

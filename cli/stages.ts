@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { ColdConfig } from '../gateway/cold/config.ts';
 import type { Log } from '../gateway/log/types.ts';
 import { RetentionHost } from '../gateway/retention/host.ts';
+import type { SparkplugStageConfig } from '../gateway/sparkplug/stage.ts';
 import { StageHost, type StageOptions } from '../gateway/stage/host.ts';
 import type { WindowsStageConfig } from '../gateway/windows/stage.ts';
 import { newBootId, type SealerConfig } from '../ledger/seal/config.ts';
@@ -14,7 +15,7 @@ import { VERSION } from './version.ts';
 /** Worker entries are .ts in the repository and .js in the published package. */
 const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 
-type Shared = Pick<StageOptions<unknown>, 'appender' | 'logger'>;
+type Shared = Pick<StageOptions<unknown>, 'appender' | 'logger' | 'publish'>;
 
 export class Stages {
   #config: GatewayConfig;
@@ -39,6 +40,14 @@ export class Stages {
     });
     const { templates } = config.ingest;
     this.#fixed = [
+      ...(config.sparkplug.enabled
+        ? [
+            this.#host<SparkplugStageConfig>('sparkplug', '../gateway/sparkplug/worker', {
+              sparkplug: config.sparkplug,
+              clock: config.ingest.clock,
+            }),
+          ]
+        : []),
       ...(config.windows.length > 0
         ? [
             this.#host<WindowsStageConfig>('windows', '../gateway/windows/worker', {

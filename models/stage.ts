@@ -8,7 +8,7 @@ import { TopicTemplates } from '../gateway/codecs/template.ts';
 import { topicMatcher } from '../gateway/codecs/topic-filter.ts';
 import type { DerivedResult } from '../gateway/stage/derived.ts';
 import { type Derivation, runDerivation } from '../gateway/stage/deriving.ts';
-import { isDeviceRecord } from '../gateway/stage/inputs.ts';
+import { inputTopic } from '../gateway/stage/inputs.ts';
 import type { StageContext, StageFigures } from '../gateway/stage/types.ts';
 import { SOURCE, type TelemetryRecord } from '../ledger/format/record.ts';
 import { type JudgeSettings, judge } from './anomaly.ts';
@@ -77,7 +77,8 @@ export class Scorer implements Derivation {
   async feed(records: readonly TelemetryRecord[]): Promise<DerivedResult[]> {
     const results: DerivedResult[] = [];
     for (const record of records) {
-      if (!isDeviceRecord(record) || !this.#matches(record.topic)) continue;
+      const topic = inputTopic(record);
+      if (topic === null || !this.#matches(topic)) continue;
       // A series goes by event time: one wrong clock would make all that follows late.
       if (isClockFlagged(record)) {
         this.#skipped += 1;

@@ -50,6 +50,9 @@ const table: Record<string, { imports: string[]; packages?: string[]; node?: fal
   'gateway/ingest': {
     imports: ['gateway/access', 'gateway/admission', 'gateway/log', 'gateway/codecs', 'ledger/format'],
   },
+  'gateway/sparkplug': {
+    imports: ['gateway/log', 'gateway/state', 'gateway/stage', 'gateway/codecs', 'ledger/format'],
+  },
   'gateway/windows': {
     imports: ['gateway/log', 'gateway/state', 'gateway/stage', 'gateway/codecs', 'ledger/format'],
   },

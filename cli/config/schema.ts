@@ -10,6 +10,7 @@ import { mqttConfigSchema } from '../../gateway/ingest/mqtt/config.ts';
 import { webSocketConfigSchema } from '../../gateway/ingest/websocket/config.ts';
 import { logConfigSchema } from '../../gateway/log/config.ts';
 import { retentionConfigSchema } from '../../gateway/retention/config.ts';
+import { sparkplugConfigSchema } from '../../gateway/sparkplug/config.ts';
 import { windowsConfigSchema } from '../../gateway/windows/config.ts';
 import { ledgerSchema } from '../../ledger/seal/config.ts';
 import { modelsConfigSchema } from '../../models/config.ts';
@@ -57,6 +58,7 @@ export const gatewayConfig = z
     cold: coldConfigSchema
       .optional()
       .describe('Where closed segments are copied to, so that the local ones may go. By default nowhere.'),
+    sparkplug: sparkplugConfigSchema.prefault({}).describe('Sparkplug B payloads.'),
     windows: windowsConfigSchema,
     models: modelsConfigSchema,
     ledger: ledgerSchema.describe('Sealing.'),

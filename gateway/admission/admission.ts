@@ -3,7 +3,7 @@
 import type { Offset } from '../../ledger/format/brand.ts';
 import type { LogAppender, LogError, LogReader } from '../log/types.ts';
 import type { Cursor } from '../state/state.ts';
-import type { IngestConfig } from './config.ts';
+import { INGEST_RULES, type IngestConfig, type IngestRules } from './config.ts';
 import { Counts, sourceName } from './counts.ts';
 import type { DeviceTable } from './devices.ts';
 import type { Pending } from './duplicates.ts';
@@ -121,14 +121,12 @@ export class Admission {
     return this.#memory.devices;
   }
 
-  /**
-   * Other rules for what comes from now on: templates, limits, schemas, clock, rates, fairness. Sizes of what is
-   * remembered (`duplicates`, `maxDevices`, snapshots) stay as they were at the start. Buckets begin full.
-   */
-  update(config: IngestConfig): void {
-    const { duplicates, maxDevices } = this.#options.config;
-    this.#judge = new Judge({ ...config, duplicates, maxDevices });
-    this.#rates = new RateLimits(config.rate, maxDevices);
+  /** Other rules for what comes from now on. Buckets begin full. */
+  update(rules: IngestRules): void {
+    const config = { ...this.#options.config };
+    for (const key of INGEST_RULES) Object.assign(config, { [key]: rules[key] });
+    this.#judge = new Judge(config);
+    this.#rates = new RateLimits(config.rate, config.maxDevices);
     this.#queue.update(config.fairness);
   }
 

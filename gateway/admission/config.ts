@@ -125,6 +125,17 @@ export const ingestConfigSchema = z.strictObject({
 
 export type IngestConfig = z.infer<typeof ingestConfigSchema>;
 
+/** What can change while the gateway runs. */
+export const INGEST_RULES = [
+  'rate',
+  'fairness',
+  'schemas',
+  'clock',
+  'maxTopicBytes',
+  'maxDeviceBytes',
+] as const satisfies readonly (keyof IngestConfig)[];
+export type IngestRules = Pick<IngestConfig, (typeof INGEST_RULES)[number]>;
+
 const bytes = (fallback: number) => z.int().min(1).max(MAX_BYTES).default(fallback);
 
 export const pressureConfigSchema = z

@@ -4,6 +4,8 @@ import { Ajv, type Options, type ValidateFunction } from 'ajv';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { z } from 'zod';
+import { isCbor } from '../codecs/content-type.ts';
+import { structuredPayload } from '../codecs/fields.ts';
 import { topicFilter, topicMatcher } from '../codecs/topic-filter.ts';
 import type { Submission } from './types.ts';
 
@@ -81,8 +83,9 @@ interface Rule {
   readonly validate: ValidateFunction;
 }
 
-/** Undefined: not JSON. */
-function parsed({ payload }: Submission): unknown {
+/** Undefined: neither JSON nor, where the content type says so, CBOR. */
+function parsed({ payload, contentType }: Submission): unknown {
+  if (isCbor(contentType)) return structuredPayload(payload, contentType);
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload));
   } catch {
@@ -105,7 +108,8 @@ export class PayloadSchemas {
     const rule = this.#rules.find(({ matches }) => matches(submission.topic));
     if (rule === undefined) return null;
     const json = submission.json === undefined ? parsed(submission) : submission.json;
-    const detail = json === undefined ? 'the payload is not JSON' : problemOf(rule.validate, json);
+    const detail =
+      json === undefined ? 'the payload is neither JSON nor CBOR' : problemOf(rule.validate, json);
     return detail === null ? null : { mode: rule.mode, detail: detail.slice(0, DETAIL_CHARACTERS_MAX) };
   }
 }

@@ -318,6 +318,52 @@ const STAGES: readonly Metric[] = [
   ),
 ];
 
+/** Nothing where the stage is switched off. */
+const sparkplug = (figure: string): Read => {
+  return ({ status }) => {
+    const value = status.stages.sparkplug?.[figure];
+    return typeof value === 'number' ? value : 0;
+  };
+};
+
+const SPARKPLUG: readonly Metric[] = [
+  gauge('sparkplug_nodes', 'Sparkplug edge nodes whose births are known.', sparkplug('nodes')),
+  gauge('sparkplug_nodes_online', 'Of these, online.', sparkplug('nodesOnline')),
+  gauge('sparkplug_devices_online', 'Sparkplug devices online.', sparkplug('devicesOnline')),
+  counter('sparkplug_values_total', 'Metric values decoded by name.', sparkplug('values')),
+  counter(
+    'sparkplug_sequence_gaps_total',
+    'Skipped sequence numbers of edge nodes.',
+    sparkplug('sequenceGaps'),
+  ),
+  counter(
+    'sparkplug_unknown_aliases_total',
+    'Metric values left out because no birth names their alias.',
+    sparkplug('unknownAliases'),
+  ),
+  counter(
+    'sparkplug_without_birth_total',
+    'Payloads not decoded because their edge node or device has not been born.',
+    sparkplug('withoutBirth'),
+  ),
+  counter(
+    'sparkplug_malformed_total',
+    'Payloads that are not Sparkplug B, since start.',
+    sparkplug('malformed'),
+  ),
+  counter('sparkplug_unread_values_total', 'Values of kinds that are not read.', sparkplug('unreadValues')),
+  counter(
+    'sparkplug_rebirths_requested_total',
+    'Rebirth commands sent to edge nodes, since start.',
+    sparkplug('rebirthsRequested'),
+  ),
+  counter(
+    'sparkplug_nodes_forgotten_total',
+    'Edge nodes that gave way because their number or their metrics are bounded.',
+    sparkplug('nodesForgotten'),
+  ),
+];
+
 const LEDGER: readonly Metric[] = [
   gauge('ledger_blocks', 'Blocks under the newest signed checkpoint.', ({ status }) => status.ledger.blocks),
   gauge(
@@ -332,7 +378,7 @@ const LEDGER: readonly Metric[] = [
   ),
 ];
 
-export const METRICS: readonly Metric[] = [...GATEWAY, ...LOG, ...INGEST, ...STAGES, ...LEDGER];
+export const METRICS: readonly Metric[] = [...GATEWAY, ...LOG, ...INGEST, ...STAGES, ...SPARKPLUG, ...LEDGER];
 
 function pick<Key extends string>(
   by: Readonly<Record<string, Readonly<Record<Key, number>>>>,

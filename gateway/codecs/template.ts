@@ -2,6 +2,7 @@
 // Refuses nothing: a topic no template fits has neither device nor metric.
 import type { TemplatesConfig } from './config.ts';
 import { type Pointer, parsePointer } from './pointer.ts';
+import { parseSparkplugTopic, sparkplugDevice } from './sparkplug.ts';
 
 export interface TopicMatch {
   readonly device: string | null;
@@ -84,6 +85,9 @@ export class TopicTemplates {
 
   #find(topic: string): TopicMatch {
     if (topic.startsWith('$')) return this.#none;
+    const sparkplug = parseSparkplugTopic(topic);
+    // Its payloads are no JSON: time and metrics stand inside (gateway/sparkplug).
+    if (sparkplug) return { ...this.#none, device: sparkplugDevice(sparkplug), time: null, sequence: null };
     const levels = topic.split('/');
     for (const template of this.#templates) {
       const names = fitLevels(template, levels);

@@ -30,6 +30,8 @@ export interface DerivedResult {
   readonly eventMs: number;
   /** Stored as JSON. */
   readonly payload: object;
+  /** Beside `key` and `stage`. */
+  readonly headers?: RecordInput['headers'];
 }
 
 const encoder = new TextEncoder();
@@ -53,6 +55,7 @@ export function derivedRecord(
     headers: [
       [KEY_HEADER, encoder.encode(result.key)],
       [STAGE_HEADER, encoder.encode(stage)],
+      ...(result.headers ?? []),
     ],
     payload: encoder.encode(JSON.stringify(result.payload)),
     salt: NOTHING,

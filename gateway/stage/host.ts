@@ -18,6 +18,8 @@ export interface StageOptions<Config> {
   readonly entry: URL;
   readonly appender: Pick<LogAppender, 'appendAll'>;
   readonly logger: StageLogger;
+  /** Takes commands a stage sends to devices. Without it they are dropped. */
+  readonly publish?: (topic: string, payload: Uint8Array) => void;
 }
 
 const BACKOFF_FIRST_MS = 500;
@@ -98,6 +100,8 @@ export class StageHost<Config = unknown> {
       this.#figures = { ...this.#figures, ...message.figures };
     } else if (message.type === 'log') {
       this.#options.logger[message.level]({ stage: this.name, ...message.facts }, message.message);
+    } else if (message.type === 'publish') {
+      this.#options.publish?.(message.topic, message.payload);
     } else {
       const reply = (answer: HostMessage) => worker.postMessage(answer);
       const appending = this.#options.appender.appendAll(message.records);

@@ -14,6 +14,7 @@ export interface StageInit<Config> {
 export type StageMessage =
   | { type: 'append'; id: number; records: readonly RecordInput[] }
   | { type: 'figures'; figures: StageFigures }
+  | { type: 'publish'; topic: string; payload: Uint8Array }
   | {
       type: 'log';
       level: 'debug' | 'info' | 'warn' | 'error';

@@ -18,6 +18,8 @@ export interface StageContext<Config> {
   readonly signal: AbortSignal;
   /** Latest figures of this stage, shown in status, metrics and the dashboard. Merged over earlier ones. */
   report(figures: StageFigures): void;
+  /** Sends a message to MQTT subscribers (QoS 0), past the log: a command to a device, never telemetry. */
+  readonly publish?: (topic: string, payload: Uint8Array) => void;
   log(level: 'debug' | 'info' | 'warn' | 'error', message: string, facts?: Record<string, unknown>): void;
 }
 

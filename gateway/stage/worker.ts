@@ -47,6 +47,7 @@ export async function runStage<Config>(body: StageBody<Config>): Promise<void> {
     appender: { appendAll },
     state,
     signal: stop.signal,
+    publish: (topic, payload) => send({ type: 'publish', topic, payload }),
     report: (figures) => send({ type: 'figures', figures }),
     log: (level, message, facts) => send({ type: 'log', level, message, facts: facts ?? {} }),
   };

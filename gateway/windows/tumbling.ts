@@ -4,7 +4,7 @@ import { SOURCE, type TelemetryRecord } from '../../ledger/format/record.ts';
 import { isClockFlagged } from '../codecs/clock.ts';
 import { topicMatcher } from '../codecs/topic-filter.ts';
 import { StageStateError } from '../stage/deriving.ts';
-import { isDeviceRecord } from '../stage/inputs.ts';
+import { inputTopic } from '../stage/inputs.ts';
 import type { WindowConfig, WindowsConfig } from './config.ts';
 
 /** Topic of the gateway's own record that lets event time go on while no device sends. */
@@ -172,14 +172,15 @@ export class TumblingWindows {
   /** The windows this record completed. Derived records are no input. */
   feed(record: TelemetryRecord): WindowResult[] {
     const results: WindowResult[] = [];
+    const topic = inputTopic(record);
     if (record.source === SOURCE.gateway && record.topic === TICK_TOPIC) {
       for (const window of this.#windows) window.advance(record.receivedMs);
-    } else if (isDeviceRecord(record) && isClockFlagged(record)) {
-      for (const window of this.#windows) if (window.matches(record.topic)) window.flagged += 1;
-    } else if (isDeviceRecord(record)) {
+    } else if (topic !== null && isClockFlagged(record)) {
+      for (const window of this.#windows) if (window.matches(topic)) window.flagged += 1;
+    } else if (topic !== null) {
       let fields: readonly (readonly [string, number])[] | null = null;
       for (const window of this.#windows) {
-        if (window.matches(record.topic)) {
+        if (window.matches(topic)) {
           fields ??= [...this.#fieldsOf(record)];
           if (fields.length > 0) window.add(record, fields);
         }

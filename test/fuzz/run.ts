@@ -8,6 +8,7 @@ import { formatTargets } from './format-targets.ts';
 import { logTargets } from './log-targets.ts';
 import { mqttTarget } from './mqtt-target.ts';
 import { damaged, Random } from './mutate.ts';
+import { sparkplugTarget } from './sparkplug-target.ts';
 import type { Target } from './target.ts';
 
 const { values } = parseArgs({
@@ -25,7 +26,12 @@ if (!(seconds > 0) || !Number.isSafeInteger(seed)) {
   process.exit(2);
 }
 
-const everything: Target[] = [...formatTargets(), ...(await logTargets()), await mqttTarget()];
+const everything: Target[] = [
+  ...formatTargets(),
+  ...(await logTargets()),
+  sparkplugTarget(),
+  await mqttTarget(),
+];
 const targets = everything.filter(({ name }) => values.target === undefined || name === values.target);
 if (targets.length === 0) {
   console.error(`fuzz: no such target; there are: ${everything.map(({ name }) => name).join(', ')}`);

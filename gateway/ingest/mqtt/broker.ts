@@ -357,6 +357,14 @@ export class Broker {
     if (isHeard) this.#deliver(message, matches);
   }
 
+  /** A message of the gateway's own to those who have subscribed; no record. */
+  publish(topic: string, payload: Uint8Array, qos: Message['qos']): void {
+    const matches = this.#tree.match(topic);
+    if (matches.plain.length + matches.shared.length === 0) return;
+    const properties = new Uint8Array(0);
+    this.#deliver({ topic, payload, qos, retain: false, properties, expiresMs: 0, publisher: '' }, matches);
+  }
+
   #deliver(message: Message, { plain, shared }: Matches<Session>): void {
     if (plain.length === 1) this.#offer(message, plain[0]!, NO_MORE);
     else if (plain.length > 1) this.#deliverToMany(message, plain);

@@ -25,6 +25,8 @@ export interface MqttServer {
   readonly tlsPort: number | null;
   readonly webSocketPort: number | null;
   figures(): MqttFigures;
+  /** A message of the gateway's own to those who have subscribed; no record. */
+  publish(topic: string, payload: Uint8Array, qos: 0 | 1): void;
   /** Takes MQTT over WebSocket on this server too, at `mqtt.webSocket.path`. */
   attach(server: HttpServer): void;
   /** For reloads; null: not switched on. */
@@ -66,6 +68,7 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
     tlsPort: sockets.tlsPort,
     webSocketPort: sockets.webSocketPort,
     figures: () => broker.figures(),
+    publish: (topic, payload, qos) => broker.publish(topic, payload, qos),
     attach: (server) => sockets.attach(server),
     tls,
     close,

@@ -31,7 +31,7 @@ describe('schemas', () => {
     });
     expect(await harness.submit({ payload: Buffer.from('not json') })).toMatchObject({
       reason: 'invalid',
-      detail: 'the payload is not JSON',
+      detail: 'the payload is neither JSON nor CBOR',
     });
     expect(await harness.submit({ ...wrong, topic: 'site/pump-1/x' })).toMatchObject({ kind: 'stored' });
     expect(await harness.submit({ payload: json({ value: 1 }) })).toMatchObject({ kind: 'stored' });
