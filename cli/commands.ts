@@ -77,6 +77,11 @@ export const COMMANDS: readonly CommandSpec[] = [
         about:
           'tidemark (default), tlog-proof (C2SP), or cose (RFC 9942 receipt of the block, signed with gateway.key)',
       },
+      timestamped: {
+        type: 'boolean',
+        about:
+          'against the oldest checkpoint with an external timestamp that has the record; the timestamp goes into OUT.tsr',
+      },
       copy: {
         type: 'string',
         value: 'FILE',
@@ -111,6 +116,16 @@ export const COMMANDS: readonly CommandSpec[] = [
       key: SHARED.key,
       'data-dir': SHARED['data-dir'],
       config: SHARED.config,
+      timestamp: {
+        type: 'string',
+        value: 'FILE',
+        about: 'RFC 3161 timestamp of the proof’s checkpoint, as `prove --timestamped` writes it',
+      },
+      'tsa-ca': {
+        type: 'string',
+        value: 'FILE',
+        about: 'PEM certificates that the timestamp has to lead to',
+      },
       json: SHARED.json,
     },
     positionals: { min: 1, max: 1 },

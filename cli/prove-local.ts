@@ -7,11 +7,15 @@ import { realFs } from '../gateway/log/fs.ts';
 import { openReader } from '../gateway/log/reader.ts';
 import { leafSource } from '../gateway/log/retention/leaf-files.ts';
 import { LogError, type LogReader, type SearchableLogReader } from '../gateway/log/types.ts';
+import { parseBlock } from '../ledger/format/block.ts';
 import { offset } from '../ledger/format/brand.ts';
+import { parseCheckpoint } from '../ledger/format/checkpoint.ts';
+import { parseNote } from '../ledger/format/note.ts';
 import type { Proof } from '../ledger/format/proof.ts';
 import type { RangeProof } from '../ledger/format/proof-range.ts';
-import { Prover, type RangeResult } from '../ledger/tiles/prove.ts';
+import { type ProveOptions, Prover, type RangeResult } from '../ledger/tiles/prove.ts';
 import { directoryTiles } from '../ledger/tiles/source.ts';
+import { readTimestamp, timestampSizes } from '../ledger/timestamp/store.ts';
 import type { GatewayConfig } from './config/schema.ts';
 import { CommandError, EXIT } from './errors.ts';
 import { readCopy, withCopy } from './record-copy.ts';
@@ -22,15 +26,16 @@ export const SEAL_WAIT_MS = 10_000;
 export const SEAL_POLL_MS = 100;
 
 export type Proven =
-  | { readonly kind: 'record'; readonly proof: Proof }
-  | { readonly kind: 'range'; readonly proof: RangeProof };
+  | { readonly kind: 'record'; readonly proof: Proof; readonly stamp: Uint8Array | null }
+  | { readonly kind: 'range'; readonly proof: RangeProof; readonly stamp: null };
 
-/** @param copyFile records that the log may no longer hold */
+/** `copyFile`: records that the log may no longer hold. `stamped`: against the oldest timestamped checkpoint that has them. */
 export async function proveFromDirectory(
   { dataDir, cold }: GatewayConfig,
   wanted: Wanted,
-  copyFile: string | undefined,
+  options: { readonly copyFile?: string | undefined; readonly stamped?: boolean } = {},
 ): Promise<Proven> {
+  const { copyFile } = options;
   if (!existsSync(join(dataDir, 'log')))
     throw new CommandError(EXIT.usage, `${dataDir} is not a data directory of a gateway`, {
       hint: 'give --data-dir, or --url of a running gateway',
@@ -39,19 +44,23 @@ export async function proveFromDirectory(
   const reader = await openReader({ dataDir, fs });
   try {
     const read = (first: number, count: number) => held(reader, first, count);
-    const prover = new Prover({
+    const sources = {
       tiles: directoryTiles(join(dataDir, 'ledger')),
       records: copyFile === undefined ? read : withCopy(read, readCopy(copyFile)),
       leaves: leafSource(dataDir, fs),
-    });
+    };
+    const prover = new Prover(sources);
     const { first, last, isRange } = await offsetsOf(wanted, reader);
     const deadline = Date.now() + SEAL_WAIT_MS;
     for (;;) {
       const result = isRange ? await prover.proveRange(first, last) : await prover.prove(first);
-      if (result.kind === 'proof')
-        return isRange
-          ? { kind: 'range', proof: result.proof as RangeProof }
-          : { kind: 'record', proof: result.proof as Proof };
+      if (result.kind === 'proof') {
+        if (isRange) return { kind: 'range', proof: result.proof as RangeProof, stamp: null };
+        const proof = result.proof as Proof;
+        return options.stamped === true
+          ? await stampedProof(dataDir, sources, proof)
+          : { kind: 'record', proof, stamp: null };
+      }
       const end = await reader.end();
       if (result.kind !== 'not-sealed-yet' || last >= end || Date.now() > deadline)
         throw new CommandError(EXIT.unable, reasonOf(result, last, end));
@@ -60,6 +69,29 @@ export async function proveFromDirectory(
   } finally {
     await reader.close();
   }
+}
+
+/** The same proof against the oldest timestamped checkpoint that has the block: it says the earliest time. */
+async function stampedProof(
+  dataDir: string,
+  sources: ProveOptions,
+  { block, record }: Proof,
+): Promise<Proven> {
+  const { height } = parseBlock(new TextEncoder().encode(block));
+  const size = timestampSizes(dataDir).find((one) => one > height);
+  if (size === undefined)
+    throw new CommandError(EXIT.unable, `no timestamp covers block ${height} yet`, {
+      hint: 'timestamps are asked for where the configuration has `timestamp`, as often as it says',
+    });
+  const { note, token } = readTimestamp(dataDir, size);
+  const head = { note, checkpoint: parseCheckpoint(parseNote(note).text) };
+  const result = await new Prover({ ...sources, head }).prove(record.offset);
+  if (result.kind !== 'proof')
+    throw new CommandError(
+      EXIT.unable,
+      `the timestamped checkpoint of ${size} blocks does not lead to block ${height}`,
+    );
+  return { kind: 'record', proof: result.proof, stamp: token };
 }
 
 async function offsetsOf(

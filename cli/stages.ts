@@ -7,6 +7,7 @@ import type { SparkplugStageConfig } from '../gateway/sparkplug/stage.ts';
 import { StageHost, type StageOptions } from '../gateway/stage/host.ts';
 import type { WindowsStageConfig } from '../gateway/windows/stage.ts';
 import { newBootId, type SealerConfig } from '../ledger/seal/config.ts';
+import type { TimestampConfig } from '../ledger/timestamp/config.ts';
 import type { ModelStageConfig } from '../models/stage.ts';
 import type { ForwarderConfig } from '../sync/config.ts';
 import type { GatewayConfig } from './config/schema.ts';
@@ -23,6 +24,8 @@ export class Stages {
   readonly #shared: Shared;
   readonly #sealer: StageHost;
   readonly #fixed: StageHost[];
+  /** They read no records, and nothing waits for them. */
+  readonly #aside: StageHost[];
   readonly #forwarders = new Map<string, { host: StageHost; config: ForwarderConfig }>();
   /** Null where nothing is ever removed. */
   #retention: RetentionHost | null;
@@ -61,6 +64,9 @@ export class Stages {
       ),
       ...(config.cold ? [this.#host<ColdConfig>('cold', '../gateway/cold/worker', config.cold)] : []),
     ];
+    this.#aside = config.timestamp
+      ? [this.#host<TimestampConfig>('timestamp', '../ledger/timestamp/worker', config.timestamp)]
+      : [];
     for (const forwarder of config.forwarders) this.#addForwarder(forwarder);
     this.#retention = this.#retentionHost();
   }
@@ -125,14 +131,14 @@ export class Stages {
   }
 
   start(): void {
-    for (const host of [this.#sealer, ...this.#others]) host.start();
+    for (const host of [this.#sealer, ...this.#others, ...this.#aside]) host.start();
     this.#retention?.start();
   }
 
   /** The sealer ends last, so that what the others appended on their way out is sealed too. */
   async stop(): Promise<void> {
     await this.#retention?.stop();
-    await Promise.all(this.#others.map((host) => host.stop()));
+    await Promise.all([...this.#others, ...this.#aside].map((host) => host.stop()));
     await this.#sealer.stop();
   }
 
@@ -140,7 +146,7 @@ export class Stages {
   figures() {
     const { end } = this.#log.figures();
     const retention = this.#retention ? { retention: this.#retention.figures } : {};
-    const stages = [this.#sealer, ...this.#others].map((host) => {
+    const stages = [this.#sealer, ...this.#others, ...this.#aside].map((host) => {
       const figures = host.figures;
       const lag = typeof figures.next === 'number' ? { lag: Math.max(0, end - figures.next) } : {};
       return [host.name, { ...figures, ...lag }];

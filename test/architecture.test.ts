@@ -27,6 +27,7 @@ const table: Record<string, { imports: string[]; packages?: string[]; node?: fal
   'ledger/authority': {
     imports: ['ledger/format', 'ledger/keys', 'ledger/tiles', 'ledger/verify', 'ledger/seal'],
   },
+  'ledger/timestamp': { imports: ['ledger/format', 'ledger/tiles', 'gateway/stage'] },
   'ledger/tiles': { imports: ['ledger/format'] },
   'ledger/fsck': { imports: ['ledger/format', 'ledger/verify'] },
   'gateway/log': { imports: ['ledger/format'] },

@@ -40,11 +40,19 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
       '--format cose is signed with the gateway’s key: run it on the data directory',
     );
   const { config } = withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
-  const out =
-    url === undefined
-      ? written(await proveFromDirectory(config, wanted, copy), format, config.dataDir)
-      : fromText(await fromGateway(url, wanted), format);
   const file = invocation.text('out');
+  const stamped = invocation.flag('timestamped');
+  if (stamped && (url !== undefined || file === undefined || (wanted.kind === 'offsets' && wanted.isRange)))
+    throw new CommandError(
+      EXIT.usage,
+      '--timestamped is of one record, from a data directory, and needs --out FILE: the timestamp goes into FILE.tsr',
+    );
+  let out: string | Uint8Array;
+  if (url === undefined) {
+    const proven = await proveFromDirectory(config, wanted, { copyFile: copy, stamped });
+    out = written(proven, format, config.dataDir);
+    if (proven.stamp) writeFileSync(`${file}.tsr`, proven.stamp);
+  } else out = fromText(await fromGateway(url, wanted), format);
   if (file === undefined) process.stdout.write(out);
   else writeFileSync(file, out);
   return EXIT.ok;

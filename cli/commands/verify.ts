@@ -6,6 +6,7 @@ import { type VerifyReport, verifyProof } from '../../ledger/verify/index.ts';
 import type { Invocation } from '../command.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { verifyEvidence } from '../evidence.ts';
+import { stampLine, stampOf } from '../stamp.ts';
 import { readText, type Trust, trustOf } from '../trust.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
@@ -13,10 +14,15 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const text = readText(file, 'proof file');
   const trust = trustOf(invocation);
   if (isEvidence(text)) return verifyEvidence(text, trust, invocation.flag('json'));
-  const report = verifyProof(asProofFileOr(text), trust ?? {});
+  const proofText = asProofFileOr(text);
+  const report = verifyProof(proofText, trust ?? {});
+  const stamp = report.valid ? stampOf(invocation, proofText) : null;
   if (invocation.flag('json'))
-    process.stdout.write(`${JSON.stringify({ ...report, trusted: trust?.from ?? null })}\n`);
-  else process.stdout.write(format(report, trust));
+    process.stdout.write(
+      `${JSON.stringify({ ...report, trusted: trust?.from ?? null, timestamp: stamp })}\n`,
+    );
+  else process.stdout.write((stamp ? stampLine(stamp) : '') + format(report, trust));
+  if (stamp && 'problem' in stamp) return EXIT.negative;
   if (report.status === 'unusable') return EXIT.usage;
   if (!report.valid) return EXIT.negative;
   // Everything fits together, but anyone can make a proof that fits together: without a key it proves nothing.

@@ -13,6 +13,7 @@ import { retentionConfigSchema } from '../../gateway/retention/config.ts';
 import { sparkplugConfigSchema } from '../../gateway/sparkplug/config.ts';
 import { windowsConfigSchema } from '../../gateway/windows/config.ts';
 import { ledgerSchema } from '../../ledger/seal/config.ts';
+import { timestampSchema } from '../../ledger/timestamp/config.ts';
 import { modelsConfigSchema } from '../../models/config.ts';
 import { forwardersSchema } from '../../sync/config.ts';
 import { checkRelations } from './relations.ts';
@@ -62,6 +63,9 @@ export const gatewayConfig = z
     windows: windowsConfigSchema,
     models: modelsConfigSchema,
     ledger: ledgerSchema.describe('Sealing.'),
+    timestamp: timestampSchema
+      .optional()
+      .describe('External timestamps (RFC 3161) of the newest checkpoint. By default none are asked for.'),
     forwarders: forwardersSchema,
   })
   .superRefine(checkRelations);

@@ -31,6 +31,8 @@ export interface ProveOptions {
   readonly records: ReadRecords;
   /** Leaf hashes of removed records. Without it their blocks cannot be proven. */
   readonly leaves?: ReadLeaves | undefined;
+  /** Prove against this older checkpoint instead of the newest. */
+  readonly head?: Head | undefined;
 }
 
 /** Why there is no proof. */
@@ -79,11 +81,13 @@ export class Prover {
   /** By height: leaf hashes side by side. */
   readonly #leaves = new Map<number, Buffer>();
   readonly #lists = new Map<number, readonly DeviceSummary[]>();
+  readonly #fixed: Head | null;
   #head: HeadReaders | null = null;
 
   constructor(options: ProveOptions) {
     this.#tiles = cachedTiles(options.tiles);
     this.#from = options;
+    this.#fixed = options.head ?? null;
   }
 
   /** @throws FormatError when the ledger's own files cannot be read (TILE_MISSING, BLOCK_INVALID, …) */
@@ -212,7 +216,7 @@ export class Prover {
   }
 
   async #currentHead(): Promise<HeadReaders | null> {
-    const head = await readHead(this.#tiles);
+    const head = this.#fixed ?? (await readHead(this.#tiles));
     if (!head) return null;
     if (this.#head?.note !== head.note) {
       const { size } = head.checkpoint;

@@ -1,0 +1,158 @@
+// External timestamps against a real authority (openssl): what verifies, what does not, and the stage that asks for them.
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { openReader } from '../../../gateway/log/reader.ts';
+import type { StageFigures } from '../../../gateway/stage/types.ts';
+import { StateStore } from '../../../gateway/state/state.ts';
+import { timestampSchema } from '../../../ledger/timestamp/config.ts';
+import { timestampStage } from '../../../ledger/timestamp/stage.ts';
+import { readTimestamp, timestampSizes } from '../../../ledger/timestamp/store.ts';
+import {
+  imprintOf,
+  TimestampError,
+  timestampRequest,
+  verifyTimestamp,
+} from '../../../ledger/timestamp/token.ts';
+import { GatewayDir, inputs } from '../fsck/gateway.ts';
+import { noOpenssl, startTsa, type Tsa } from './tsa.ts';
+
+describe.skipIf(noOpenssl !== null)('timestamps', () => {
+  let tsa: Tsa;
+  beforeAll(async () => {
+    tsa = await startTsa();
+  });
+  afterAll(() => tsa.close());
+
+  const imprint = imprintOf('plant7.example.com/gw-3\n7\nroot\n');
+  const nonce = Buffer.from('00ff00ff00ff00ff', 'hex');
+
+  test('what openssl signs verifies, with RSA and with ECDSA, and leads to the root that is trusted', () => {
+    for (const signer of ['rsa', 'ec']) {
+      const token = tsa.reply(timestampRequest(imprint, nonce), { signer });
+      const found = verifyTimestamp(token, { imprint, nonce, trusted: tsa.ca });
+      expect(found).toMatchObject({ trusted: true, authority: `CN=Test TSA ${signer}`, policy: '1.2.3.4.1' });
+      expect(Math.abs(found.timeMs - Date.now())).toBeLessThan(3_600_000);
+      expect(verifyTimestamp(token, { imprint }).trusted).toBe(false);
+    }
+  });
+
+  test('any nonce is asked and answered', () => {
+    for (const bytes of [Buffer.from([0]), Buffer.from([0x80]), Buffer.alloc(8, 0), randomBytes(8)]) {
+      const token = tsa.reply(timestampRequest(imprint, bytes));
+      expect(verifyTimestamp(token, { imprint, nonce: bytes, trusted: tsa.ca }).trusted).toBe(true);
+    }
+  });
+
+  test('of something else, to another request, of another authority: refused, and why', async () => {
+    const token = tsa.reply(timestampRequest(imprint, nonce));
+    const refusal = (options: Parameters<typeof verifyTimestamp>[1], bytes: Uint8Array = token) => {
+      try {
+        verifyTimestamp(bytes, options);
+      } catch (error) {
+        expect(error).toBeInstanceOf(TimestampError);
+        return (error as Error).message;
+      }
+      return null;
+    };
+    expect(refusal({ imprint: imprintOf('other') })).toMatch(/something else/);
+    expect(refusal({ imprint, nonce: randomBytes(8) })).toMatch(/does not answer this request/);
+    const other = await startTsa();
+    onTestFinished(() => other.close());
+    expect(refusal({ imprint, trusted: other.ca })).toMatch(/does not lead to one that is trusted/);
+    expect(refusal({ imprint, trusted: 'nothing' })).toMatch(/no certificate to trust/);
+    expect(refusal({ imprint }, Buffer.from('30053003020102', 'hex'))).toMatch(/refused the request/);
+  });
+
+  test('no byte of the token can be changed without notice, except in what it does not sign', () => {
+    const token = tsa.reply(timestampRequest(imprint, nonce));
+    const sound = verifyTimestamp(token, { imprint, nonce, trusted: tsa.ca });
+    fc.assert(
+      fc.property(fc.nat({ max: token.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, bits) => {
+        const changed = Buffer.from(token);
+        changed[at]! ^= bits;
+        try {
+          // Where it still verifies, it must say exactly the same.
+          expect(verifyTimestamp(changed, { imprint, nonce, trusted: tsa.ca })).toEqual(sound);
+        } catch (error) {
+          expect(error).toBeInstanceOf(TimestampError);
+        }
+      }),
+      { numRuns: 300 },
+    );
+    for (let length = 0; length < token.length; length += 13)
+      expect(() => verifyTimestamp(token.subarray(0, length), { imprint })).toThrow(TimestampError);
+  });
+
+  test('the stage stamps the newest checkpoint, and tries again where the authority fails; proofs carry it', async () => {
+    const dir = new GatewayDir();
+    onTestFinished(() => dir.remove());
+    await dir.run(inputs(250));
+    const state = new StateStore(dir.dataDir);
+    const reader = await openReader({ dataDir: dir.dataDir });
+    const stop = new AbortController();
+    const figures: StageFigures = {};
+    let failing = 2;
+    tsa.spoil = (answer) => {
+      failing -= 1;
+      if (failing === 1) return null;
+      if (failing === 0) return answer.subarray(0, 100);
+      return answer;
+    };
+    const stage = timestampStage({
+      name: 'timestamp',
+      config: timestampSchema.parse({ url: tsa.url, caFile: tsa.caFile }),
+      dataDir: dir.dataDir,
+      reader,
+      appender: { appendAll: () => Promise.reject(new Error('it appends nothing')) },
+      state,
+      signal: stop.signal,
+      report: (latest) => void Object.assign(figures, latest),
+      log: () => undefined,
+    });
+    while (!(Number(figures.stamped) > 0)) await new Promise((done) => setTimeout(done, 20));
+    stop.abort();
+    await stage;
+    tsa.spoil = null;
+    await reader.close();
+    state.close();
+    expect(figures.stampFailures).toBe(2);
+    const [size] = timestampSizes(dir.dataDir);
+    expect(readTimestamp(dir.dataDir, size!).note).toBe(
+      readFileSync(join(dir.dataDir, 'ledger/checkpoint'), 'utf8'),
+    );
+
+    // More is sealed after it; the proof still leads to the checkpoint that was stamped.
+    await dir.run(inputs(150, 250), { bootId: '00000000000000bb' });
+    const entry = resolve(import.meta.dirname, '../../../bin/tidemark.ts');
+    const out = join(dir.dataDir, 'p.json');
+    const cli = (...args: string[]) => spawnSync(process.execPath, [entry, ...args], { encoding: 'utf8' });
+    const made = cli('prove', '-o', '42', '--timestamped', '--data-dir', dir.dataDir, '--out', out);
+    expect(made.stderr).toBe('');
+    const verify = (...more: string[]) =>
+      cli(
+        'verify',
+        out,
+        '--key',
+        dir.verifierKey,
+        '--timestamp',
+        `${out}.tsr`,
+        '--tsa-ca',
+        tsa.caFile,
+        ...more,
+      );
+    const good = verify();
+    expect(good.stdout).toMatch(/^ok {3}timestamp +the checkpoint existed at .*, says CN=Test TSA rsa\n/);
+    expect(good.status).toBe(0);
+    expect(JSON.parse(verify('--json').stdout).timestamp).toMatchObject({ trusted: true });
+    const late = cli('prove', '-o', '390', '--timestamped', '--data-dir', dir.dataDir, '--out', out);
+    expect(late.stderr).toContain('no timestamp covers block');
+    writeFileSync(`${out}.tsr`, tsa.reply(timestampRequest(imprintOf('another'), nonce)));
+    const bad = verify();
+    expect(bad.stdout).toContain('FAIL timestamp');
+    expect(bad.status).toBe(1);
+  });
+});
