@@ -19,6 +19,7 @@ const BENCHMARKS: Record<string, () => Promise<Benchmark>> = {
   'log-read': () => import('./log-read.ts'),
   seal: () => import('./seal.ts'),
   gateway: () => import('./gateway.ts'),
+  http: () => import('./http.ts'),
   profile: () => import('./profile.ts'),
 };
 
