@@ -301,6 +301,12 @@ export const COMMANDS: readonly CommandSpec[] = [
         about: 'its MQTT address over TLS, for fleets with `tls: true`',
       },
       ca: { type: 'string', value: 'FILE', about: 'PEM of the authority its certificate is from' },
+      sink: {
+        type: 'string',
+        value: 'URL',
+        about: 'the MQTT broker a forwarder sends to: what arrives there is judged too',
+      },
+      'sink-prefix': { type: 'string', value: 'P', about: 'that forwarder’s topicPrefix' },
       out: { type: 'string', short: 'o', value: 'DIR', about: 'where the results go (default ./sim-NAME)' },
       scale: { type: 'string', value: 'N', about: 'times the number of devices, e.g. 0.01' },
       seconds: { type: 'string', value: 'N', about: 'how long to send, instead of what the file says' },
@@ -321,6 +327,35 @@ export const COMMANDS: readonly CommandSpec[] = [
       ],
     ],
     load: () => import('./commands/sim-run.ts'),
+  },
+  {
+    name: 'sim load',
+    summary: 'send as much MQTT as one core can, or at a fixed rate, and measure acknowledgements',
+    usage: '[--mqtt URL] [--connections N] [--inflight N | --rate N] [--seconds N] [--bytes N]',
+    about:
+      'With --rate records are due at fixed times and latency runs from then, whether they could be sent or not: a gateway that stalls is not spared. Only loopback addresses. Exit 1 when a connection ended or records stayed unanswered.',
+    options: {
+      mqtt: {
+        type: 'string',
+        value: 'URL',
+        about: 'the gateway’s MQTT address (default mqtt://127.0.0.1:1883)',
+      },
+      connections: { type: 'string', value: 'N', about: 'connections (default 10)' },
+      inflight: { type: 'string', value: 'N', about: 'records unanswered on each at most (default 100)' },
+      rate: { type: 'string', value: 'N', about: 'records per second over all (default: as acknowledged)' },
+      seconds: { type: 'string', value: 'N', about: 'how long (default 10)' },
+      bytes: { type: 'string', value: 'N', about: 'size of a payload (default 100)' },
+      json: SHARED.json,
+    },
+    positionals: { min: 0, max: 0 },
+    examples: [
+      ['tidemark sim load --connections 10 --inflight 1000', 'saturate it'],
+      [
+        'tidemark sim load --rate 20000 --inflight 5000',
+        'twenty thousand a second, and what devices would see',
+      ],
+    ],
+    load: () => import('./commands/sim-load.ts'),
   },
   {
     name: 'sim check',

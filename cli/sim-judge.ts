@@ -3,6 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { type HeldRecord, heldOverHttp } from '../firmware-sim/held.ts';
 import { type JudgeOptions, judge } from '../firmware-sim/judge.ts';
+import type { SinkCollector } from '../firmware-sim/judge-sink.ts';
 import type { JudgedRun } from '../firmware-sim/run-report.ts';
 import { TruthFileError } from '../firmware-sim/truth.ts';
 import { audit } from '../ledger/fsck/audit.ts';
@@ -30,11 +31,15 @@ export function loopback(text: string, option: string): string {
 type Place = { readonly truthPath: string } & ({ readonly httpUrl: string } | { readonly dataDir: string });
 
 /** Compares, recomputes the windows where the gateway's configuration is known (--config), and audits the ledger. */
-export async function judgeGateway(invocation: Invocation, place: Place): Promise<JudgedRun> {
+export async function judgeGateway(
+  invocation: Invocation,
+  place: Place,
+  sink: SinkCollector | null = null,
+): Promise<JudgedRun> {
   const configPath = invocation.text('config');
   const windows = configPath === undefined ? null : loadConfig(configPath, process.env).config.windows;
   const proofs = invocation.whole('proofs', { min: 0, max: 1_000_000 });
-  const common = { truthPath: place.truthPath, windows, ...(proofs !== undefined && { proofs }) };
+  const common = { truthPath: place.truthPath, windows, sink, ...(proofs !== undefined && { proofs }) };
   try {
     if ('dataDir' in place) {
       const records = await judge({ ...common, held: (from) => heldOnDisk(place.dataDir, from) });
@@ -80,7 +85,7 @@ async function caughtUp(httpUrl: string): Promise<string> {
     const status = (await (await fetchFrom(httpUrl, '/api/v1/status')).json()) as Status;
     if (wanted < 0) wanted = status.log.end;
     const reading = Object.entries(status.stages).filter(
-      ([name]) => name === 'windows' || name.startsWith('model'),
+      ([name]) => name === 'windows' || name.startsWith('model') || name.startsWith('forwarder:'),
     );
     const behind = reading.some(([, { lag }]) => status.log.end - (lag ?? 0) < wanted);
     if ((status.ledger.sealed >= wanted && !behind) || performance.now() > deadline) return status.publicKey;

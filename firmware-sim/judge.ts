@@ -4,6 +4,7 @@ import { verifyProof } from '../ledger/verify/index.ts';
 import { Book } from './book.ts';
 import type { HeldRecord } from './held.ts';
 import { AnomalyJudge, type AnomalyVerdict } from './judge-anomalies.ts';
+import { type SinkCollector, SinkJudge, type SinkVerdict } from './judge-sink.ts';
 import { WindowJudge, type WindowSettings, type WindowVerdict } from './judge-windows.ts';
 import { Random } from './random.ts';
 import { contentHash } from './truth.ts';
@@ -40,10 +41,12 @@ export interface Verdict {
   readonly proofs: number;
   readonly windows: WindowVerdict | null;
   readonly anomalies: AnomalyVerdict;
+  /** What arrived upstream; null: nobody listened there. */
+  readonly sink: SinkVerdict | null;
   /** The first twenty of each problem. */
   readonly offenders: readonly Offender[];
   readonly madeHash: string | null;
-  /** Lost, doubled, reordered, changed, invented and unproven are all zero, and the windows agree. */
+  /** Lost, doubled, reordered, changed, invented and unproven are all zero; windows and sink agree. */
   readonly ok: boolean;
 }
 
@@ -59,6 +62,8 @@ export interface JudgeOptions {
   readonly proofs?: number;
   /** What the gateway was told about windows; null: windows are not looked at. */
   readonly windows?: readonly WindowSettings[] | null;
+  /** Listened upstream since before the run. */
+  readonly sink?: SinkCollector | null;
 }
 
 const MAX_OFFENDERS = 20;
@@ -71,18 +76,26 @@ export async function judge(options: JudgeOptions): Promise<Verdict> {
   const book = new Book(options.truthPath);
   const court = new Court(book, options.proofs ?? PROOFS, options.proofOf !== undefined);
   const windows = options.windows ? new WindowJudge(options.windows) : null;
+  const sink = options.sink ? new SinkJudge(options.sink) : null;
   const anomalies = new AnomalyJudge(book.faults, new Set(book.devices));
   for await (const records of options.held(book.facts.fromOffset)) {
     for (const record of records) {
       court.hear(record);
       windows?.hear(record);
       anomalies.hear(record);
+      sink?.hear(record);
     }
   }
   court.close();
   if (options.proofOf) await court.demandProofs(options.proofOf, options.gatewayKey);
   const windowVerdict = windows?.verdict() ?? null;
-  const verdict = { ...court.counts, windows: windowVerdict, anomalies: anomalies.verdict() };
+  const sinkVerdict = sink?.verdict() ?? null;
+  const verdict = {
+    ...court.counts,
+    windows: windowVerdict,
+    anomalies: anomalies.verdict(),
+    sink: sinkVerdict,
+  };
   const { lost, doubled, reordered, changed, invented, unproven } = court.counts;
   return {
     made: book.size,
@@ -90,7 +103,10 @@ export async function judge(options: JudgeOptions): Promise<Verdict> {
     ...verdict,
     offenders: court.offenders,
     madeHash: book.madeHash,
-    ok: lost + doubled + reordered + changed + invented + unproven === 0 && windowVerdict?.ok !== false,
+    ok:
+      lost + doubled + reordered + changed + invented + unproven === 0 &&
+      windowVerdict?.ok !== false &&
+      sinkVerdict?.ok !== false,
   };
 }
 

@@ -55,7 +55,7 @@ function reportLines({ report, expectations }: RunResult): [string, string][] {
 }
 
 function verdictLines({ records, ledger }: JudgedRun): [string, string][] {
-  const { windows, anomalies } = records;
+  const { windows, anomalies, sink } = records;
   return [
     [
       'check',
@@ -68,6 +68,14 @@ function verdictLines({ records, ledger }: JudgedRun): [string, string][] {
           [
             'windows',
             `${windows.compared} of ${windows.completed} recomputed: ${windows.different} different, ${windows.doubled} doubled, ${windows.missing} missing`,
+          ] as [string, string],
+        ]
+      : []),
+    ...(sink
+      ? [
+          [
+            'upstream',
+            `${sink.expected} records: ${sink.missing} missing, ${sink.reordered} reordered, ${sink.repeated} repeated`,
           ] as [string, string],
         ]
       : []),
@@ -110,6 +118,11 @@ export function verdictText(run: JudgedRun): string {
 
 export function reportText(result: RunResult): string {
   return asText(reportLines(result)) + verdictText(result);
+}
+
+export interface Mark {
+  readonly x: number;
+  readonly label: string;
 }
 
 export function plotsOf({ samples }: RunReport): Plot[] {
@@ -177,7 +190,8 @@ export function plotsOf({ samples }: RunReport): Plot[] {
   ];
 }
 
-export function reportHtml(result: RunResult): string {
+/** `marks` are moments at which something was done to the gateway, in seconds since the start. */
+export function reportHtml(result: RunResult, marks: readonly Mark[] = []): string {
   const { report } = result;
   const rows = [...reportLines(result), ...verdictLines(result)].map(
     ([name, value]) => `<tr><th>${escaped(name)}</th><td>${escaped(value)}</td></tr>`,
@@ -199,7 +213,10 @@ svg{width:100%;height:auto;margin-top:1rem}svg text{font-size:11px;fill:var(--in
 <p class="verdict">${result.ok ? '✓ everything acknowledged is there, once, unchanged, in order and proven' : '✗ failed'}</p>
 ${offenders.length > 0 ? `<ul>${offenders.join('')}</ul>` : ''}
 <table>${rows.join('')}</table>
-${plotsOf(report).map(plotSvg).join('\n')}
+${plotsOf(report)
+  .map((plot) => plotSvg({ ...plot, marks }))
+  .join('\n')}
+${marks.length > 0 ? `<h2>What was done to the gateway</h2><ol>${marks.map(({ x, label }) => `<li>${x.toFixed(1)} s: ${escaped(label)}</li>`).join('')}</ol>` : ''}
 </body></html>
 `;
 }

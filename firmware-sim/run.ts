@@ -16,6 +16,8 @@ export interface RunOptions {
   /** Scenario time of the start, unix ms: with the seed it fixes every byte. */
   readonly startMs: number;
   readonly endpoints: Endpoints;
+  /** Where the gateway is asked for its figures, when not at endpoints.httpUrl. */
+  readonly figuresUrl?: string;
   /** Where the truth ledger is written. */
   readonly truthPath: string;
   /** Noted in the truth ledger: the end of the gateway's log before the run. */
@@ -131,7 +133,7 @@ class ScenarioRun {
       fromOffset: options.fromOffset,
       devices: devices.map(({ name, protocol }) => [name, protocol]),
     });
-    this.#figures = new GatewayFigures(options.endpoints.httpUrl);
+    this.#figures = new GatewayFigures(options.figuresUrl ?? options.endpoints.httpUrl);
     const random = new Random(options.file.seed).fork('network');
     this.#outboxes = devices.map((device) => {
       const { name, protocol, spec } = device;

@@ -154,7 +154,8 @@ export class Timeline {
         index,
         device: name,
         topic,
-        sequence,
+        // Line protocol has no place for a counter: to the gateway its records are not numbered.
+        sequence: protocol === 'line' ? null : sequence,
         atMs,
         eventMs,
         payload,

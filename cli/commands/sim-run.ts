@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expectationsOf } from '../../firmware-sim/expectations.ts';
+import { SinkCollector } from '../../firmware-sim/judge-sink.ts';
 import { runScenario, type Sample } from '../../firmware-sim/run.ts';
 import { reportHtml, reportText } from '../../firmware-sim/run-report.ts';
 import { parseScenario, ScenarioError, type ScenarioFile, scaled } from '../../firmware-sim/scenario-file.ts';
@@ -26,6 +27,9 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   if (!status.ok)
     throw new CommandError(EXIT.unable, `${httpUrl} answers ${status.status}: is it a tidemark gateway?`);
   const { log } = (await status.json()) as { log: { end: number } };
+  const sinkUrl = invocation.text('sink');
+  const prefix = invocation.text('sink-prefix') ?? '';
+  const sink = sinkUrl === undefined ? null : await SinkCollector.open(loopback(sinkUrl, 'sink'), prefix);
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
   const truthPath = join(folder, 'truth');
@@ -45,7 +49,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     onSample: (sample) => progress(sample, file, json),
   });
   if (!json && process.stderr.isTTY) process.stderr.write('\n');
-  const verdict = await judgeGateway(invocation, { httpUrl, truthPath });
+  const verdict = await judgeGateway(invocation, { httpUrl, truthPath }, sink).finally(() => sink?.close());
   const expectations = expectationsOf(file, report, verdict.records);
   const result = { report, ...verdict, expectations, ok: verdict.ok && expectations.every(({ met }) => met) };
   writeFileSync(join(folder, 'report.json'), `${JSON.stringify(result, null, 1)}\n`);

@@ -1,23 +1,45 @@
-// `npm run soak`: the long tests. --kills: kill −9 of the gateway under load, 100 rounds; --faults: two faults in a row on
-// the log's disk, 10 minutes; both when neither is named. --short: 5 rounds and 10 s, as .ci/run has it.
+// `npm run soak`: the long tests. `chaos`: a fleet of every protocol while faults of every kind strike, 10 minutes; `kills`:
+// kill −9 of the gateway under load, 100 rounds; `faults`: two faults in a row on the log's disk, 10 minutes. Those named,
+// or all. --short: 2.5 minutes, 5 rounds and 10 s, as .ci/run has it. A failure prints the seed that repeats it.
 import { parseArgs } from 'node:util';
+import { soakChaos } from './chaos.ts';
 import { soakFaults } from './faults.ts';
 import { soakKills } from './kill.ts';
 
-const { values } = parseArgs({
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    kills: { type: 'boolean' },
-    faults: { type: 'boolean' },
     short: { type: 'boolean' },
+    seed: { type: 'string' },
+    minutes: { type: 'string' },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
-    seed: { type: 'string' },
+    // Of chaos: where the report goes, and which faults (comma-separated).
+    out: { type: 'string' },
+    only: { type: 'string' },
+    // As `kills` and `faults`.
+    kills: { type: 'boolean' },
+    faults: { type: 'boolean' },
   },
 });
-const both = !values.kills && !values.faults;
-const rounds = Number(values.rounds ?? (values.short ? 5 : 100));
-const seconds = Number(values.seconds ?? (values.short ? 10 : 600));
-const seed = Number(values.seed ?? (values.short ? 1 : Date.now() % 1_000_000));
-
-if ((both || values.kills) && !(await soakKills(rounds, seed))) process.exitCode = 1;
-if ((both || values.faults) && !(await soakFaults(seconds, seed))) process.exitCode = 1;
+const short = values.short === true;
+const seed = Number(values.seed ?? (short ? 1 : Date.now() % 1_000_000));
+const soaks: Record<string, () => Promise<boolean>> = {
+  kills: () => soakKills(Number(values.rounds ?? (short ? 5 : 100)), seed),
+  faults: () => soakFaults(Number(values.seconds ?? (short ? 10 : 600)), seed),
+  chaos: () =>
+    soakChaos({
+      seed,
+      seconds: Number(values.minutes ?? (short ? 2.5 : 10)) * 60,
+      ...(values.out !== undefined && { folder: values.out }),
+      ...(values.only !== undefined && { only: values.only.split(',') }),
+    }),
+};
+const named = [...positionals, ...(values.kills ? ['kills'] : []), ...(values.faults ? ['faults'] : [])];
+const unknown = named.find((name) => !(name in soaks));
+if (unknown !== undefined) {
+  console.error(`soak: there is no soak ${unknown}; there are ${Object.keys(soaks).join(', ')}`);
+  process.exit(2);
+}
+for (const name of named.length > 0 ? named : Object.keys(soaks))
+  if (!(await soaks[name]!())) process.exitCode = 1;
