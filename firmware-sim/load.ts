@@ -221,7 +221,10 @@ async function closedLoop(
   return 0;
 }
 
-/** What is due goes out when it is due, on the connections in turn; what finds no room waits, and its time runs. */
+/**
+ * What is due goes out when it is due, on the connections in turn; what finds no room waits, and its time runs. Ends when
+ * everything due by then is sent.
+ */
 async function openLoop(
   publishers: readonly Publisher[],
   most: number,
@@ -234,11 +237,19 @@ async function openLoop(
   const share = perMs / publishers.length;
   const due = new Float64Array(publishers.length);
   let lateMaxMs = 0;
-  for (let nowMs = beganAt; nowMs < endAt && !signal.aborted; nowMs = performance.now()) {
+  let waiting = true;
+  for (
+    let nowMs = beganAt;
+    waiting && nowMs < endAt + DRAIN_MS && !signal.aborted;
+    nowMs = performance.now()
+  ) {
+    waiting = nowMs < endAt;
     for (const [index, publisher] of publishers.entries()) {
-      const wanted = Math.floor((nowMs - beganAt) * share + index / publishers.length);
+      const wanted = Math.floor((Math.min(nowMs, endAt) - beganAt) * share + index / publishers.length);
+      if (publisher.problem !== null) continue;
       const count = Math.min(wanted - due[index]!, most - publisher.inFlight);
-      if (count <= 0 || publisher.problem !== null) continue;
+      waiting ||= wanted > due[index]! + Math.max(0, count);
+      if (count <= 0) continue;
       const first = due[index]!;
       const times = Array.from(
         { length: count },

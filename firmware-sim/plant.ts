@@ -15,6 +15,8 @@ export interface PlantOptions extends Endpoints {
   readonly dayMs?: number;
   /** Scenario time of the first record, unix ms. Default now. */
   readonly startMs?: number;
+  /** How long stop() waits for what is on its way. Default 1 s. */
+  readonly stopGraceMs?: number;
   readonly signal: AbortSignal;
   readonly onEvent?: (event: FleetEvent) => void;
 }
@@ -82,7 +84,7 @@ export function startPlant(options: PlantOptions): Plant {
     figures: () => fleet.figures(),
     async stop() {
       fleet.stopProducing();
-      await fleet.drained(STOP_GRACE_MS);
+      await fleet.drained(options.stopGraceMs ?? STOP_GRACE_MS);
       await fleet.stop();
     },
   };

@@ -243,6 +243,7 @@ test('the plant runs forty devices of four kinds over three protocols, and stops
     seed: 1,
     ratePerDevice: 10,
     dayMs: 3_000,
+    stopGraceMs: 30_000,
     signal: stop.signal,
     onEvent: (event) => void (event.type === 'fault' && faults.push(event.fault)),
   });

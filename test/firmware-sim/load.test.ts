@@ -38,9 +38,7 @@ test('as fast as acknowledgements come: each connection numbers its records with
 test('at a rate: so many records are due, and no more are sent', async () => {
   const report = await runLoad({ ...options, mqttUrl: gateway.endpoints.mqttUrl, rate: 400 });
   expect(report).toMatchObject({ unanswered: 0, problems: [] });
-  // What was due when the last turn began: at most a turn short of rate × seconds, and never beyond it.
-  expect(report.sent).toBeLessThanOrEqual(400 * report.seconds + 3);
-  expect(report.sent).toBeGreaterThan(20);
+  expect(report.sent).toBe(200);
   expect(gateway.records.length).toBe(report.sent);
 });
 
@@ -72,7 +70,7 @@ test('a gateway that stands still is charged for every record that was due meanw
   for (const socket of sockets) socket.destroy();
   server.close();
   expect(report.unanswered).toBe(0);
-  expect(report.acked).toBeGreaterThan(25);
+  expect(report.acked).toBe(50);
   expect(report.latencyMs.p50).toBeGreaterThan(100);
 });
 
