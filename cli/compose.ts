@@ -10,7 +10,6 @@ import { Administration } from '../gateway/access/administration.ts';
 import { AccessControl } from '../gateway/access/control.ts';
 import { AccessStore } from '../gateway/access/store.ts';
 import { Admission } from '../gateway/admission/admission.ts';
-import { INGEST_RULES } from '../gateway/admission/config.ts';
 import { DerivedTail } from '../gateway/api/derived.ts';
 import { startLocalAdmin } from '../gateway/api/local-admin.ts';
 import { ProofWorker } from '../gateway/api/proofs.ts';
@@ -36,6 +35,7 @@ import { defaultOrigin, type GatewayConfig } from './config/schema.ts';
 import { CommandError, EXIT } from './errors.ts';
 import { pressureOf } from './pressure.ts';
 import { Reloader } from './reload.ts';
+import { reloadables } from './reloadables.ts';
 import { Stages } from './stages.ts';
 import { VERSION } from './version.ts';
 
@@ -154,34 +154,25 @@ async function start(
   const administration = new Administration({ store, record, access, config: () => config.access });
   const httpLogger = logger.child({}, { level: logger.isLevelEnabled('warn') ? 'warn' : logger.level });
   const caps = new ConnectionCaps(config.connections);
+  let mqtt: MqttServer | null = null;
   const reloader = new Reloader({
     inForce: config,
     load,
     record,
-    parts: [
-      {
-        keys: ['access'],
-        except: ['access.passwords.rememberMs', 'access.passwords.maxRemembered', 'access.maxPrincipals'],
-        check: (next) => access.check(next.access),
-        apply: (next) => access.configure(next.access),
-      },
-      {
-        keys: ['logLevel'],
-        apply: ({ logLevel }) => {
-          logger.level = logLevel;
-          httpLogger.level = logger.isLevelEnabled('warn') ? 'warn' : logLevel;
-        },
-      },
-      { keys: ['forwarders'], apply: (next) => stages.useForwarders(next) },
-      { keys: INGEST_RULES.map((key) => `ingest.${key}`), apply: ({ ingest }) => admission.update(ingest) },
-      { keys: ['connections'], apply: ({ connections }) => caps.update(connections) },
-    ],
+    parts: reloadables({
+      access,
+      admission,
+      pressure,
+      caps,
+      stages,
+      loggers: [logger, httpLogger],
+      tls: () => ({ mqtt: mqtt?.tls ?? null }),
+    }),
   });
   const local = new WeakSet<Socket>();
   const door = new Door(access, guard);
 
   let ready = false;
-  let mqtt: MqttServer | null = null;
   let webSocket: WebSocketIngest | null = null;
   const ingest = new HttpIngest({
     admission,

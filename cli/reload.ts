@@ -3,6 +3,7 @@
 import type { Act } from '../gateway/access/acts.ts';
 import type { Applied } from '../gateway/api/routes/admin.ts';
 import type { GatewayConfig } from './config/schema.ts';
+import { CommandError, EXIT } from './errors.ts';
 
 /** One part of the gateway that can take a new configuration. */
 export interface Reloadable {
@@ -10,11 +11,13 @@ export interface Reloadable {
   readonly keys: readonly string[];
   /** Keys below those that it takes only at a start. */
   readonly except?: readonly string[];
-  /** Says by throwing that it can't be used; changes nothing yet. */
-  check?(config: GatewayConfig): void;
+  /**
+   * Asked on every reload, before anything changes: says by throwing that `config` can't be used, or names what it would
+   * take anew though no key has changed (a file with other contents).
+   */
+  check?(config: GatewayConfig): readonly string[];
+  /** `config` has the changed keys of all parts; those that wait for a restart are as they were. */
   apply(config: GatewayConfig): void | Promise<void>;
-  /** Asked on every reload, also without a changed key: files it names may have changed. What it took, for people. */
-  refresh?(config: GatewayConfig): readonly string[];
 }
 
 export interface ReloaderOptions {
@@ -36,7 +39,7 @@ export class Reloader {
     this.#inForce = options.inForce;
   }
 
-  /** @throws ConfigError, TlsError …: nothing has changed then */
+  /** @throws CommandError with what speaks against it: nothing has changed then */
   apply(by: string): Promise<Applied> {
     const done = this.#last.then(() => this.#apply(by));
     this.#last = done.catch(() => {});
@@ -45,19 +48,34 @@ export class Reloader {
 
   async #apply(by: string): Promise<Applied> {
     const { load, parts, record } = this.#options;
-    const next = load();
-    const changed = changedKeys(this.#inForce, next);
-    const takenBy = (key: string) => parts.find((part) => takes(part, key));
-    const applied = changed.filter((key) => takenBy(key) !== undefined);
-    const restart = changed.filter((key) => takenBy(key) === undefined);
-    for (const part of parts) part.check?.(next);
+    const wanted = usable(load);
+    const changed = changedKeys(this.#inForce, wanted);
+    const isTaken = (key: string) => parts.some((part) => takes(part, key));
+    const keys = changed.filter(isTaken);
+    const restart = changed.filter((key) => !isTaken(key));
+    const next = withKeys(this.#inForce, wanted, keys);
+    const fresh = usable(() => parts.map((part) => part.check?.(next) ?? []));
+    const applied = [...keys, ...fresh.flat()];
     await record([{ act: 'configuration-applied', by, applied, restart }]);
-    for (const part of parts) {
-      if (applied.some((key) => takenBy(key) === part)) await part.apply(next);
+    for (const [at, part] of parts.entries()) {
+      if (fresh[at]!.length > 0 || keys.some((key) => takes(part, key))) await part.apply(next);
     }
-    const refreshed = parts.flatMap((part) => part.refresh?.(next) ?? []);
-    this.#inForce = withKeys(this.#inForce, next, applied);
-    return { applied: [...applied, ...refreshed], restart };
+    this.#inForce = next;
+    return { applied, restart };
+  }
+}
+
+/** Whatever speaks against a configuration is said as one kind of error. */
+function usable<T>(look: () => T): T {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof CommandError || !(error instanceof Error) || !('code' in error)) throw error;
+    const { hint } = error as { hint?: unknown };
+    throw new CommandError(EXIT.usage, error.message, {
+      ...(typeof hint === 'string' ? { hint } : {}),
+      cause: error,
+    });
   }
 }
 

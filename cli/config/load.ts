@@ -86,7 +86,21 @@ export function loadConfig(named: string | undefined, environment: NodeJS.Proces
       ? dirname(resolve(file))
       : process.cwd();
   const config = { ...result.data, dataDir: resolve(base, result.data.dataDir) };
+  resolveFiles(config, file === null ? process.cwd() : dirname(resolve(file)));
   return { config, file, overriddenBy: [...environmentSource.variables.values()] };
+}
+
+const TLS_FILES = ['cert', 'key', 'ca'] as const;
+
+/** Files that the configuration names are beside the one that names them. */
+function resolveFiles({ mqtt, access }: GatewayConfig, base: string): void {
+  for (const key of TLS_FILES) {
+    const named = mqtt.tls[key];
+    if (named !== undefined) mqtt.tls[key] = resolve(base, named);
+  }
+  for (const issuer of access.jwt) {
+    if (issuer.jwksFile !== undefined) issuer.jwksFile = resolve(base, issuer.jwksFile);
+  }
 }
 
 function findFile(named: string | undefined): string | null {

@@ -175,9 +175,12 @@ export class AccessControl implements Access, RightsSource {
     }
   }
 
-  /** @throws KeySetError */
-  check(config: AccessConfig): void {
-    new JwtIssuers(config.jwt);
+  /**
+   * True where its key sets are not those in force, by contents.
+   * @throws KeySetError
+   */
+  check(config: AccessConfig): boolean {
+    return new JwtIssuers(config.jwt).print !== this.#jwt.print;
   }
 
   /**
@@ -190,12 +193,12 @@ export class AccessControl implements Access, RightsSource {
     const names = [...this.#store.principals().map(({ name }) => name), ...this.#jwtRights.keys()];
     const before = new Map(names.map((name) => [name, this.rightsOf(name)?.print]));
     const was = this.#config;
+    const { print } = this.#jwt;
     this.#config = config;
     this.#jwt = jwt;
     this.#throttle.config = config.throttle;
     this.#turns.limit(config.passwords.maxConcurrent, config.passwords.maxWaiting);
-    const jwtChanged = JSON.stringify(was.jwt) !== JSON.stringify(config.jwt);
-    if (jwtChanged) this.#jwtRights.clear();
+    if (jwt.print !== print) this.#jwtRights.clear();
     const ended = names.filter((name) => this.rightsOf(name)?.print !== before.get(name));
     if (was.anonymous !== config.anonymous) ended.push(ANONYMOUS.name);
     this.changed(ended, true);

@@ -45,11 +45,15 @@ export class KeySetError extends Error {
 
 export class JwtIssuers {
   readonly #issuers: ReadonlyMap<string, readonly Issuer[]>;
+  /** Of the configuration and the key sets in files: differs when any of them does. */
+  readonly print: string;
 
   /** @throws KeySetError */
   constructor(configs: readonly JwtConfig[]) {
     const issuers = configs.map((config) => ({ config, keys: keySetOf(config) }));
     this.#issuers = Map.groupBy(issuers, ({ config }) => config.issuer);
+    const sets = issuers.map(({ config, keys }) => (config.jwksFile === undefined ? null : keys.jwks()));
+    this.print = JSON.stringify([configs, sets]);
   }
 
   get none(): boolean {

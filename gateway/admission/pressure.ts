@@ -32,7 +32,7 @@ export interface PressureFigures {
 const KEEP_MS = 100;
 
 export class Pressure {
-  readonly #config: PressureConfig;
+  #config: PressureConfig;
   readonly #sources: PressureSources;
   readonly #clock: () => number;
   #figures: PressureFigures = { value: 0, parts: { log: 0, sealer: 0, forwarders: 0, disk: 0 } };
@@ -43,6 +43,12 @@ export class Pressure {
     this.#config = config;
     this.#sources = sources;
     this.#clock = clock;
+  }
+
+  /** Other bounds, from now on. */
+  update(config: PressureConfig): void {
+    this.#config = config;
+    this.#readMs = Number.NEGATIVE_INFINITY;
   }
 
   get figures(): PressureFigures {
