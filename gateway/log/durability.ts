@@ -46,7 +46,8 @@ export class Durability {
       return;
     }
     this.#schedule(this.#intervalMs);
-    go(true);
+    // In a turn of its own: written at once, answered at once and written again would never end.
+    setImmediate(() => go(!this.#stopped));
   }
 
   /** All that has been written is durable; false when that failed for good. */

@@ -1,5 +1,5 @@
 // Owns a sliding window of bytes over one open file. Every load that needs new bytes takes a fresh buffer, because
-// records handed out are views of the old one. Interprets nothing.
+// records handed out may be views of the old one, unless it was told that nobody keeps any. Interprets nothing.
 import { type LogFs, readFully } from './fs.ts';
 
 const NONE = Buffer.alloc(0);
@@ -7,11 +7,15 @@ const NONE = Buffer.alloc(0);
 export class FileWindow {
   readonly #fs: LogFs;
   readonly #fd: number;
+  readonly #reuses: boolean;
   bytes: Buffer = NONE;
+  #whole: Buffer = NONE;
   /** File position of bytes[0]. */
   #from = 0;
 
-  constructor(fs: LogFs, fd: number) {
+  /** `reuses`: a load overwrites what the one before gave. */
+  constructor(fs: LogFs, fd: number, { reuses = false } = {}) {
+    this.#reuses = reuses;
     this.#fs = fs;
     this.#fd = fd;
   }
@@ -31,7 +35,9 @@ export class FileWindow {
    */
   async load(position: number, needBytes: number, wantBytes: number): Promise<number> {
     if (!this.has(position, needBytes)) {
-      const fresh = Buffer.allocUnsafeSlow(Math.max(needBytes, wantBytes));
+      const wanted = Math.max(needBytes, wantBytes);
+      const again = this.#reuses && this.#whole.length >= wanted;
+      const fresh = again ? this.#whole : Buffer.allocUnsafeSlow(wanted);
       let kept = 0;
       if (this.has(position, 0)) kept = this.bytes.copy(fresh, 0, this.at(position));
       const read = await readFully(
@@ -41,6 +47,7 @@ export class FileWindow {
         fresh.length - kept,
         position + kept,
       );
+      if (this.#reuses) this.#whole = fresh;
       this.bytes = fresh.subarray(0, kept + read);
       this.#from = position;
     }

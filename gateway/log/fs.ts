@@ -1,6 +1,7 @@
 // Owns every system call of the log: the port that a fault harness replaces, and the real thing. Decides nothing.
 import fs from 'node:fs';
 import { dirname } from 'node:path';
+import { readDirectly, writeDirectly } from './direct-io.ts';
 
 export type FsError = NodeJS.ErrnoException | null;
 
@@ -17,7 +18,7 @@ export interface LogFs {
   /** read: must exist. write: must exist, read and write. create: must not exist, read and write. */
   open(path: string, mode: 'read' | 'write' | 'create'): Promise<number>;
   close(fd: number): Promise<void>;
-  /** May write less than asked; the caller goes on. */
+  /** May write less than asked; the caller goes on. `done` may be called before it returns. */
   pwrite(
     fd: number,
     bytes: Uint8Array,
@@ -27,8 +28,14 @@ export interface LogFs {
     done: (error: FsError, written: number) => void,
   ): void;
   fdatasync(fd: number, done: (error: FsError) => void): void;
-  /** May read less than asked; 0 at the end of the file. */
-  pread(fd: number, into: Uint8Array, start: number, length: number, position: number): Promise<number>;
+  /** May read less than asked; 0 at the end of the file. A number where it was read at once. */
+  pread(
+    fd: number,
+    into: Uint8Array,
+    start: number,
+    length: number,
+    position: number,
+  ): number | Promise<number>;
   ftruncate(fd: number, sizeBytes: number): Promise<void>;
   stat(path: string): Promise<FileStat>;
   readdir(path: string): Promise<string[]>;
@@ -51,15 +58,38 @@ function promised<T>(start: (done: (error: FsError, value: T) => void) => void):
 }
 
 export const realFs: LogFs = {
-  open: (path, mode) => promised((done) => fs.open(path, FLAGS[mode], 0o640, done)),
+  open: async (path, mode) => {
+    const pooled = () => promised<number>((done) => fs.open(path, FLAGS[mode], 0o640, done));
+    return mode === 'read' ? readDirectly(0, () => fs.openSync(path, FLAGS.read), pooled) : pooled();
+  },
   close: (fd) => promised<void>((done) => fs.close(fd, (error) => done(error ?? null))),
-  pwrite: (fd, bytes, start, length, position, done) => fs.write(fd, bytes, start, length, position, done),
+  pwrite: (fd, bytes, start, length, position, done) => {
+    let failure: FsError = null;
+    let written = 0;
+    const isDone = writeDirectly(length, () => {
+      try {
+        written = fs.writeSync(fd, bytes, start, length, position);
+      } catch (error) {
+        failure = error as NodeJS.ErrnoException;
+      }
+    });
+    if (isDone) done(failure, written);
+    else fs.write(fd, bytes, start, length, position, done);
+  },
   fdatasync: (fd, done) => fs.fdatasync(fd, done),
   pread: (fd, into, start, length, position) =>
-    promised((done) => fs.read(fd, into, start, length, position, done)),
+    readDirectly(
+      length,
+      () => fs.readSync(fd, into, start, length, position),
+      () => promised((done) => fs.read(fd, into, start, length, position, done)),
+    ),
   ftruncate: (fd, sizeBytes) => promised<void>((done) => fs.ftruncate(fd, sizeBytes, (error) => done(error))),
   stat: async (path) => {
-    const stat = await fs.promises.stat(path);
+    const stat = await readDirectly(
+      0,
+      () => fs.statSync(path),
+      () => promised<fs.Stats>((done) => fs.stat(path, done)),
+    );
     const createdMs = stat.birthtimeMs > 0 ? stat.birthtimeMs : stat.mtimeMs;
     const fileId = `${stat.dev}:${stat.ino}:${stat.birthtimeMs}`;
     return { sizeBytes: stat.size, createdMs, modifiedMs: stat.mtimeMs, fileId };
@@ -90,15 +120,29 @@ export function isDiskFull(error: FsError): boolean {
   return error?.code === 'ENOSPC' || error?.code === 'EDQUOT';
 }
 
-/** The whole range, however many calls it takes. Resolves with the bytes read: fewer only at the end of the file. */
-export async function readFully(
+/** The whole range, however many calls it takes: the bytes read, fewer only at the end of the file. */
+export function readFully(
   fs: LogFs,
   fd: number,
   into: Uint8Array,
   length: number,
   position: number,
+): number | Promise<number> {
+  if (length === 0) return 0;
+  const first = fs.pread(fd, into, 0, length, position);
+  return first === length ? length : readOn(fs, fd, into, length, position, first);
+}
+
+async function readOn(
+  fs: LogFs,
+  fd: number,
+  into: Uint8Array,
+  length: number,
+  position: number,
+  first: number | Promise<number>,
 ): Promise<number> {
-  let done = 0;
+  let done = await first;
+  if (done === 0) return 0;
   while (done < length) {
     const read = await fs.pread(fd, into, done, length - done, position + done);
     if (read === 0) break;

@@ -66,7 +66,7 @@ export class SegmentIndexing {
     try {
       this.#fileId ??= fileId;
       if (this.#fileId !== fileId) this.#broken = 'replaced by another file';
-      this.#broken ??= await this.#takeIn(new FileWindow(this.#fs, fd), until, options);
+      this.#broken ??= await this.#takeIn(new FileWindow(this.#fs, fd, { reuses: true }), until, options);
     } catch (error) {
       if (!(error instanceof FormFault)) throw error;
       this.#broken = error.message;

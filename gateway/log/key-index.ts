@@ -43,6 +43,7 @@
 //      spans               varuint count, then varuint number of each - number of the one before - 1 (from -1)
 import { crc32c } from '@node-rs/crc32';
 import { type BatchHeader, CODEC, codecOf, whyForeign } from './batch.ts';
+import { type Key, KeyTable } from './key-table.ts';
 import { RecordDecoder, type RecordGlance, runOfBatch } from './record-decoder.ts';
 import { TextCache } from './text-cache.ts';
 import { writeInt32, writeInt64 } from './varint.ts';
@@ -56,16 +57,8 @@ export const WHOLE_BATCHES = 0xffff_ffff;
 export const FLAG = { withoutKeys: 1, timeIndexVouched: 2, complete: 4 } as const;
 /** A span is closed at the first record or batch boundary past this. */
 const SPAN_TARGET_BYTES = 16 * 1024;
-/** Past these a segment gets spans only: a query by key then reads all that its times do not rule out. */
-const MAX_KEYS = 262_144;
-const MAX_POSTINGS = 8_000_000;
-
-interface KeyPostings {
-  readonly spans: number[];
-  firstMs: number;
-  lastMs: number;
-  records: number;
-}
+/** … and before a batch that would make it larger than this. */
+const MAX_SPAN_BYTES = 20 * 1024;
 
 export interface FinishedKeyIndex {
   readonly bytes: Buffer;
@@ -77,10 +70,16 @@ export interface FinishedKeyIndex {
 export class KeyIndexBuilder {
   readonly #baseOffset: number;
   readonly #texts = new TextCache();
-  readonly #glance: RecordGlance = { at: 0, offset: 0, eventMs: 0, device: '', topic: '' };
-  #keys: Map<string, Map<string, KeyPostings>> | null = new Map();
-  #keyCount = 0;
-  #postings = 0;
+  readonly #glance: RecordGlance = {
+    at: 0,
+    offset: 0,
+    eventMs: 0,
+    deviceAt: 0,
+    deviceBytes: 0,
+    topicAt: 0,
+    topicBytes: 0,
+  };
+  #keys: KeyTable | null = new KeyTable();
   #spans: Buffer = Buffer.alloc(64 * SPAN_BYTES);
   #spanCount = 0;
   #records = 0;
@@ -113,9 +112,11 @@ export class KeyIndexBuilder {
     if (whyForeign(header) !== null) return false;
     const end = at + header.sizeBytes;
     const splits = codecOf(header) === CODEC.none && header.sizeBytes > SPAN_TARGET_BYTES;
-    if (splits) this.#close();
+    // Beside others it would only be read in vain.
+    if (splits || this.#position - this.#openFrom + header.sizeBytes > MAX_SPAN_BYTES) this.#close();
     if (this.#openFrom < 0) this.#open(this.#position, header.baseOffset, WHOLE_BATCHES, 0);
-    const decoder = new RecordDecoder(runOfBatch(header, bytes, at), this.#texts);
+    const run = runOfBatch(header, bytes, at);
+    const decoder = new RecordDecoder(run, this.#texts);
     let summed = at;
     const record = this.#glance;
     while (decoder.glance(record)) {
@@ -130,35 +131,14 @@ export class KeyIndexBuilder {
       this.#records += 1;
       if (record.eventMs < this.#openMinMs) this.#openMinMs = record.eventMs;
       if (record.eventMs > this.#openMaxMs) this.#openMaxMs = record.eventMs;
-      if (this.#keys) this.#key(record.device, record.topic, record.eventMs);
+      this.#keys?.note(run.bytes, record, record.eventMs, this.#spanCount - 1);
     }
+    if (this.#keys?.isTooLarge) this.#keys = null;
     this.#sum(bytes, summed, end);
     this.#position += header.sizeBytes;
     this.#next = header.lastOffset + 1;
     if (splits || this.#position - this.#openFrom >= SPAN_TARGET_BYTES) this.#close();
     return true;
-  }
-
-  #key(device: string, topic: string, eventMs: number): void {
-    let topics = this.#keys!.get(device);
-    if (!topics) {
-      topics = new Map();
-      this.#keys!.set(device, topics);
-    }
-    let key = topics.get(topic);
-    if (!key) {
-      key = { spans: [], firstMs: eventMs, lastMs: eventMs, records: 0 };
-      topics.set(topic, key);
-      this.#keyCount += 1;
-    }
-    key.records += 1;
-    if (eventMs < key.firstMs) key.firstMs = eventMs;
-    if (eventMs > key.lastMs) key.lastMs = eventMs;
-    const span = this.#spanCount - 1;
-    if (key.spans.at(-1) === span) return;
-    key.spans.push(span);
-    this.#postings += 1;
-    if (this.#keyCount > MAX_KEYS || this.#postings > MAX_POSTINGS) this.#keys = null;
   }
 
   #open(position: number, firstOffset: number, batchBase: number, baseTimestamp: number): void {
@@ -228,22 +208,17 @@ export class KeyIndexBuilder {
   }
 
   #writeKeys(): { table: Buffer; blocks: Buffer; keyCount: number } {
-    const keys: { device: Buffer; topic: Buffer; hash: number; topicHash: number; postings: KeyPostings }[] =
-      [];
-    for (const [device, topics] of this.#keys ?? []) {
-      const deviceBytes = Buffer.from(device);
-      const hash = crc32c(deviceBytes);
-      for (const [topic, postings] of topics) {
-        const topicBytes = Buffer.from(topic);
-        keys.push({ device: deviceBytes, topic: topicBytes, hash, topicHash: crc32c(topicBytes), postings });
-      }
-    }
+    const keys = (this.#keys?.keys ?? []).map((key) => ({
+      key,
+      hash: crc32c(key.device),
+      topicHash: crc32c(key.topic),
+    }));
     keys.sort((a, b) => a.hash - b.hash || a.topicHash - b.topicHash);
     const table = Buffer.alloc(keys.length * KEY_ENTRY_BYTES);
     const blocks: Buffer[] = [];
     let blocksBytes = 0;
-    for (const [index, { device, topic, hash, topicHash, postings }] of keys.entries()) {
-      const block = keyBlock(device, topic, postings);
+    for (const [index, { key, hash, topicHash }] of keys.entries()) {
+      const block = keyBlock(key);
       const at = index * KEY_ENTRY_BYTES;
       writeInt32(table, at, hash);
       writeInt32(table, at + 4, topicHash);
@@ -256,15 +231,15 @@ export class KeyIndexBuilder {
   }
 }
 
-function keyBlock(device: Buffer, topic: Buffer, postings: KeyPostings): Buffer {
-  const { spans, firstMs, lastMs, records } = postings;
+function keyBlock({ device, topic, spans, firstMs, lastMs, records }: Key): Buffer {
   const block = Buffer.alloc(20 + 4 * 5 + device.length + topic.length + spans.length * 5);
   writeInt64(block, 4, firstMs);
   writeInt64(block, 12, lastMs);
   let at = 20;
   for (const text of [device, topic]) {
     at = writeVaruint(block, at, text.length);
-    at += text.copy(block, at);
+    block.set(text, at);
+    at += text.length;
   }
   at = writeVaruint(block, at, records);
   at = writeVaruint(block, at, spans.length);

@@ -1,5 +1,5 @@
 // Owns keeping the key indexes up with the log, in a thread of its own: closed segments that lack one, and the one being
-// written as it grows. Reads files only, and takes at most half of a core; never delays an append.
+// written as it grows. Reads files only, and takes at most two thirds of a core; never delays an append.
 import { Worker } from 'node:worker_threads';
 import type { LogFs } from './fs.ts';
 import { type AdvanceOptions, hasKeyIndex, SegmentIndexing } from './key-index-build.ts';
@@ -105,10 +105,10 @@ class Keeper {
     if (backoffMs === 4000) this.#onProblem(`${segmentFile(base, 'log')}: ${problem}`);
   }
 
-  /** Takes at most half of a core, and stops when told to. */
+  /** Takes at most two thirds of a core, and stops when told to. */
   get #manners(): AdvanceOptions {
     const pause = (tookMs: number) =>
-      new Promise<void>((resolve) => setTimeout(resolve, this.#signal.aborted ? 0 : tookMs));
+      new Promise<void>((resolve) => setTimeout(resolve, this.#signal.aborted ? 0 : tookMs / 2));
     return { pause, signal: this.#signal };
   }
 }

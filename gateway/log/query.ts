@@ -4,9 +4,9 @@ import type { Offset } from '../../ledger/format/brand.ts';
 import type { TelemetryRecord } from '../../ledger/format/record.ts';
 import type { LogFs } from './fs.ts';
 import type { KeyIndex } from './key-index-file.ts';
-import type { RecordFilter } from './record-decoder.ts';
+import { RecordCopies, type RecordFilter } from './record-decoder.ts';
 import type { SegmentFile } from './segment-file.ts';
-import { readSpans, recordsOf, type SpanBytes, SpanFault } from './spans.ts';
+import { type SpanBytes, SpanFault, SpanReads, visitRecords } from './spans.ts';
 import type { TextCache } from './text-cache.ts';
 import type { LogQuery, QueryPage } from './types.ts';
 
@@ -17,13 +17,15 @@ const RUN_BYTES = 256 * 1024;
 /** … and up to this when few records are wanted. */
 const SHORT_RUN_BYTES = 32 * 1024;
 const FEW_RECORDS = 10;
-/** Reads on their way at once: as many as the thread pool has threads. */
+/** Reads on their way at once where the disk itself must be asked: as many as the thread pool has threads. */
 const READ_AHEAD = 4;
 
 /** What a query needs of the reader it belongs to. */
 export interface QuerySource {
   readonly fs: LogFs;
   readonly texts: TextCache;
+  /** Whether the closed segment of these offsets is known to have no record of these times. */
+  isOutside(base: number, until: number, fromMs: number, toMs: number): boolean;
   /** The segment that holds `offset`, or the first one after it, and where it ends. */
   segmentAt(offset: number): Promise<{ base: number; until: number } | null>;
   /** Runs `act` with the segment's file and key index, if it has one that fits. */
@@ -33,7 +35,7 @@ export interface QuerySource {
     from: number,
     until: number,
     filter: RecordFilter,
-    limits: { readonly maxRecords: number; readonly readBytes: number },
+    limits: { readonly maxRecords: number; readonly readBytes: number; readonly copies: RecordCopies },
   ): Promise<{ records: TelemetryRecord[]; next: number; readBytes: number }>;
 }
 
@@ -44,6 +46,7 @@ class Search {
   readonly filter: RecordFilter;
   readonly limit: number;
   readonly maxReadBytes: number;
+  readonly copies = new RecordCopies();
   next: number;
   readBytes = 0;
 
@@ -80,6 +83,11 @@ export async function runQuery(
     }
     search.next = Math.max(search.next, segment.base);
     const until = Math.min(segment.until, end);
+    const { fromMs, toMs } = search.filter;
+    if (segment.until <= end && source.isOutside(segment.base, segment.until, fromMs, toMs)) {
+      search.next = segment.until;
+      continue;
+    }
     const began = { count: search.records.length, next: search.next };
     try {
       const done = await byIndex(source, search, segment.base, until);
@@ -99,6 +107,7 @@ async function byScan(source: QuerySource, search: Search, until: number): Promi
     const found = await source.scan(search.next, until, search.filter, {
       maxRecords: search.limit - search.records.length,
       readBytes: search.maxReadBytes - search.readBytes,
+      copies: search.copies,
     });
     for (const record of found.records) search.records.push(record);
     search.readBytes += found.readBytes;
@@ -123,20 +132,7 @@ async function byIndex(
       return true;
     }
     try {
-      const runs = await plan(index, search);
-      const reads: Promise<SpanBytes>[] = [];
-      let asked = 0;
-      for (const [number, run] of runs.entries()) {
-        if (search.full) break;
-        for (; asked < Math.min(runs.length, number + READ_AHEAD); asked++) {
-          const read = readSpans(source.fs, file, index, runs[asked]!.first, runs[asked]!.last);
-          read.catch(() => {});
-          reads.push(read);
-        }
-        const read = await reads[number]!;
-        search.readBytes += read.bytes.length;
-        take(source, search, index, read, run.last);
-      }
+      await readRuns(source, search, file, index, await plan(index, search));
       if (!search.full) search.next = covered;
       return true;
     } catch (error) {
@@ -146,12 +142,49 @@ async function byIndex(
   });
 }
 
+interface SpanRun {
+  readonly first: number;
+  last: number;
+}
+
+async function readRuns(
+  source: QuerySource,
+  search: Search,
+  file: SegmentFile,
+  index: KeyIndex,
+  runs: readonly SpanRun[],
+): Promise<void> {
+  const reads = new SpanReads(source.fs, READ_AHEAD);
+  const started: (SpanBytes | Promise<SpanBytes>)[] = [];
+  let waits = false;
+  try {
+    for (const [number, run] of runs.entries()) {
+      if (search.full) return;
+      const ahead = () => number + (waits ? READ_AHEAD : 1);
+      while (started.length < Math.min(runs.length, ahead())) {
+        const next = runs[started.length]!;
+        const read = reads.start(file, index, next.first, next.last);
+        waits = read instanceof Promise;
+        if (read instanceof Promise) read.catch(() => {});
+        started.push(read);
+      }
+      const begun = started[number]!;
+      const read = begun instanceof Promise ? await begun : begun;
+      search.readBytes += read.bytes.length;
+      take(source, search, index, read, run.last);
+    }
+  } finally {
+    // The file must stay open for those that are under way.
+    await Promise.allSettled(started.filter((read) => read instanceof Promise));
+  }
+}
+
 /** Runs of neighbouring spans that may hold what is looked for. */
-async function plan(index: KeyIndex, search: Search): Promise<{ first: number; last: number }[]> {
+async function plan(index: KeyIndex, search: Search): Promise<SpanRun[]> {
   const { fromMs, toMs } = search.filter;
   const listed = await index.spansOf(search.query, fromMs, toMs);
   const from = index.spanOf(search.next);
-  const runs: { first: number; last: number }[] = [];
+  const runs: SpanRun[] = [];
   const runBytes = search.limit <= FEW_RECORDS ? SHORT_RUN_BYTES : RUN_BYTES;
   const count = listed?.length ?? index.summary.spanCount;
   for (let at = listed ? 0 : from; at < count; at++) {
@@ -166,13 +199,14 @@ async function plan(index: KeyIndex, search: Search): Promise<{ first: number; l
 }
 
 function take(source: QuerySource, search: Search, index: KeyIndex, read: SpanBytes, last: number): void {
+  const { records, filter, copies, limit } = search;
   for (let number = read.first; number <= last; number++) {
-    const fitting = recordsOf(index, read, number, search.next, search.filter, source.texts);
-    for (const record of fitting) {
-      if (search.records.length >= search.limit) return;
-      search.records.push(record);
+    visitRecords(index, read, number, search.next, filter, source.texts, copies, (record) => {
+      records.push(record);
       search.next = record.offset + 1;
-    }
+      return records.length < limit;
+    });
+    if (records.length >= limit) return;
     // All of this span has been looked at.
     const { spanCount, lastOffset } = index.summary;
     const after = number + 1 < spanCount ? index.span(number + 1).firstOffset : lastOffset + 1;

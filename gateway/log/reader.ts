@@ -8,13 +8,13 @@ import type { KeyIndex } from './key-index-file.ts';
 import { logFolder } from './layout.ts';
 import { type QuerySource, runQuery } from './query.ts';
 import { misformed, unsupported } from './read-errors.ts';
-import type { RecordDecoder, RecordFilter } from './record-decoder.ts';
+import type { RecordCopies, RecordDecoder, RecordFilter } from './record-decoder.ts';
 import { Seeker } from './seek.ts';
 import type { SegmentCursor } from './segment-cursor.ts';
 import type { SegmentFile } from './segment-file.ts';
 import { SharedReads, sharedReads } from './shared-reads.ts';
 import { DurableEnd } from './signal.ts';
-import { readSpans, recordsOf, SpanFault } from './spans.ts';
+import { extentOf, readSpans, SpanFault, visitRecords } from './spans.ts';
 import {
   type FetchOptions,
   LogError,
@@ -49,6 +49,8 @@ interface Limits {
   /** Of the segments; of each batch all is counted. */
   readonly readBytes: number;
   readonly filter: RecordFilter | null;
+  /** Where what the filter lets through is copied to. */
+  readonly copies: RecordCopies | null;
 }
 
 interface Run {
@@ -120,6 +122,7 @@ export class FileReader implements SearchableLogReader {
           maxRecords: maxRecords - found.length,
           readBytes: Number.POSITIVE_INFINITY,
           filter: null,
+          copies: null,
         }).catch((error: unknown) => {
           if (found.length === 0) throw error;
           return null;
@@ -211,7 +214,7 @@ export class FileReader implements SearchableLogReader {
         }
         const decoder: RecordDecoder = cursor.decoder;
         const late = filter !== null && cursor.header!.maxTimestamp < filter.fromMs;
-        const record = late ? null : decoder.next(want, filter);
+        const record = late ? null : decoder.next(want, filter, limits.copies);
         if (record === null) {
           cursor.next = cursor.header!.lastOffset + 1;
           cursor.decoder = null;
@@ -294,16 +297,18 @@ export class FileReader implements SearchableLogReader {
     let bytes = 0;
     let next = from;
     try {
-      const read = await readSpans(this.#seeker.fs, file, index, first, last);
-      for (let number = first; number <= last; number++) {
-        for (const record of recordsOf(index, read, number, next, limits.filter, this.#seeker.texts)) {
+      const into = Buffer.allocUnsafeSlow(extentOf(index, first, last).length);
+      const read = await readSpans(this.#seeker.fs, file, index, first, last, into);
+      const enough = () => records.length >= limits.maxRecords || bytes >= limits.maxBytes;
+      for (let number = first; number <= last && !enough(); number++) {
+        visitRecords(index, read, number, next, limits.filter, this.#seeker.texts, null, (record) => {
           records.push(record);
           bytes += record.payload.length + RECORD_OVERHEAD_BYTES;
           next = record.offset + 1;
-          if (records.length >= limits.maxRecords || bytes >= limits.maxBytes)
-            return { records, bytes, readBytes: read.bytes.length, next };
-        }
-        next = Math.max(next, number + 1 < spanCount ? index.span(number + 1).firstOffset : covered);
+          return !enough();
+        });
+        if (!enough())
+          next = Math.max(next, number + 1 < spanCount ? index.span(number + 1).firstOffset : covered);
       }
       return { records, bytes, readBytes: read.bytes.length, next };
     } catch (error) {
@@ -325,6 +330,7 @@ export class FileReader implements SearchableLogReader {
     }
     try {
       const index = await file.keyIndex();
+      if (index) this.#shared.noteTimes(base, index.summary);
       return index ? await index.using(() => act(file, index)) : null;
     } finally {
       await file.release();
@@ -335,10 +341,11 @@ export class FileReader implements SearchableLogReader {
     return {
       fs: this.#seeker.fs,
       texts: this.#seeker.texts,
+      isOutside: (base, until, fromMs, toMs) => this.#shared.isOutside(base, until, fromMs, toMs),
       segmentAt: async (offset) => this.#seeker.placeOf(offset),
       withIndex: (base, act) => this.#withIndex(base, act),
-      scan: async (from, until, filter, { maxRecords, readBytes }) => {
-        const limits = { maxBytes: Number.POSITIVE_INFINITY, maxRecords, readBytes, filter };
+      scan: async (from, until, filter, { maxRecords, readBytes, copies }) => {
+        const limits = { maxBytes: Number.POSITIVE_INFINITY, maxRecords, readBytes, filter, copies };
         const cursor = this.#takeCursor(from) ?? (await this.#seeker.seek(from, end));
         return this.#read(cursor, from, Math.min(until, end), limits);
       },

@@ -42,6 +42,30 @@ export interface RecordFilter {
   readonly toMs: number;
 }
 
+const FIRST_COPIES_BYTES = 4 * 1024;
+const MAX_COPIES_BYTES = 64 * 1024;
+
+/** Copies of records, many in one buffer: for few that are wanted among many, so that they do not hold on to all. */
+export class RecordCopies {
+  #buffer = new Uint8Array(0);
+  #used = 0;
+  #nextBytes = FIRST_COPIES_BYTES;
+
+  /** What `reader` has from here to `end`. */
+  take(reader: ByteReader, end: number): ByteReader {
+    const length = end - reader.at;
+    if (this.#used + length > this.#buffer.length) {
+      this.#buffer = Buffer.allocUnsafeSlow(Math.max(length, this.#nextBytes));
+      this.#used = 0;
+      this.#nextBytes = Math.min(this.#nextBytes * 2, MAX_COPIES_BYTES);
+    }
+    const at = this.#used;
+    this.#buffer.set(reader.bytes.subarray(reader.at, end), at);
+    this.#used += length;
+    return new ByteReader(this.#buffer, at, at + length);
+  }
+}
+
 /** The records of the batch that lies at `at`, unpacked. `whyForeign` must have found nothing against it. */
 export function runOfBatch(header: BatchHeader, bytes: Uint8Array, at: number): RecordRun {
   const { baseOffset, lastOffset, baseTimestamp, count } = header;
@@ -54,8 +78,11 @@ export interface RecordGlance {
   at: number;
   offset: number;
   eventMs: number;
-  device: string;
-  topic: string;
+  /** Where its texts lie in the run's bytes. */
+  deviceAt: number;
+  deviceBytes: number;
+  topicAt: number;
+  topicBytes: number;
 }
 
 const MARK_EVERY = 64;
@@ -111,9 +138,13 @@ export class RecordDecoder {
 
   /**
    * The next record whose offset is at least `from`, and which the filter lets through; null after the last. Others are
-   * not decoded.
+   * not decoded. With `copies` what is returned holds on to a copy, not to the run's bytes.
    */
-  next(from: number, filter: RecordFilter | null = null): TelemetryRecord | null {
+  next(
+    from: number,
+    filter: RecordFilter | null = null,
+    copies: RecordCopies | null = null,
+  ): TelemetryRecord | null {
     const reader = this.#reader;
     const run = this.#run;
     while (run.count < 0 ? reader.at < reader.end : this.#read < run.count) {
@@ -131,9 +162,8 @@ export class RecordDecoder {
       this.#read += 1;
       const offset = run.baseOffset + delta;
       const wanted = offset >= from && (filter === null || this.#passes(filter, eventMs));
-      const record = wanted ? this.#decode(offset as Offset, eventMs) : null;
-      if (record === null) reader.at = end;
-      else if (reader.at !== end) throw new FormFault('a record is longer or shorter than it says');
+      const record = wanted ? this.#decode(end, offset as Offset, eventMs, copies) : null;
+      reader.at = end;
       if (this.#read === run.count && reader.at !== reader.end)
         throw new FormFault('bytes after the last record');
       if (record !== null) return record;
@@ -161,14 +191,16 @@ export class RecordDecoder {
     this.#read += 1;
     into.offset = run.baseOffset + delta;
     const deviceBytes = Math.max(0, reader.length());
-    into.device = this.#texts.get(reader.bytes, reader.at, reader.at + deviceBytes);
+    into.deviceAt = reader.at;
+    into.deviceBytes = deviceBytes;
     reader.at += deviceBytes;
     const valueBytes = reader.length();
     if (valueBytes < 0) throw new FormFault('a value is null');
     reader.at += valueBytes;
     if (reader.varint() < 4) throw new FormFault('headers are missing');
     const topicBytes = expect(reader, TOPIC);
-    into.topic = this.#texts.get(reader.bytes, reader.at, reader.at + topicBytes);
+    into.topicAt = reader.at;
+    into.topicBytes = topicBytes;
     if (reader.at + topicBytes > end) throw new FormFault('a record is longer or shorter than it says');
     reader.at = end;
     if (this.#read === run.count && end !== reader.end) throw new FormFault('bytes after the last record');
@@ -195,8 +227,9 @@ export class RecordDecoder {
     return passes;
   }
 
-  #decode(offset: Offset, eventMs: number): TelemetryRecord {
-    const reader = this.#reader;
+  #decode(end: number, offset: Offset, eventMs: number, copies: RecordCopies | null): TelemetryRecord {
+    const reader = copies ? copies.take(this.#reader, end) : this.#reader;
+    const until = copies ? reader.end : end;
     const bytes = reader.bytes;
     const deviceBytes = reader.length();
     if (deviceBytes === 0) throw new FormFault('a key is empty');
@@ -229,7 +262,8 @@ export class RecordDecoder {
       salt = view(reader, SALT_BYTES);
       left -= 1;
     }
-    const headers = left === 0 ? NO_HEADERS : this.#headers(left);
+    const headers = left === 0 ? NO_HEADERS : this.#headers(reader, left);
+    if (reader.at !== until) throw new FormFault('a record is longer or shorter than it says');
     return {
       offset,
       eventMs,
@@ -245,8 +279,7 @@ export class RecordDecoder {
     };
   }
 
-  #headers(count: number): (readonly [string, Uint8Array])[] {
-    const reader = this.#reader;
+  #headers(reader: ByteReader, count: number): (readonly [string, Uint8Array])[] {
     const headers: (readonly [string, Uint8Array])[] = [];
     for (let index = 0; index < count; index++) {
       const nameBytes = reader.length();

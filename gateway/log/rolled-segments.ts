@@ -103,7 +103,7 @@ export class SegmentStore implements RolledSegments {
     const { sizeBytes } = await fs.stat(draft);
     const fd = await fs.open(draft, 'read');
     try {
-      const end = await walk(new FileWindow(fs, fd), 0, from);
+      const end = await walk(new FileWindow(fs, fd, { reuses: true }), 0, from);
       if (end.offset === until && end.position === sizeBytes) return sizeBytes;
       throw new LogError(
         'SEGMENT_DAMAGED',

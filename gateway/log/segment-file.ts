@@ -226,7 +226,7 @@ export class SegmentFile {
       // What was reused is all of one batch that was final already, or it would have been enough.
       readAtEnd: expected.end,
       bytes: fresh.subarray(0, 0),
-      arrived: read.then((bytes) => {
+      arrived: Promise.resolve(read).then((bytes) => {
         piece.bytes = fresh.subarray(0, reused + bytes);
       }),
       batches: new Map(),

@@ -2,6 +2,7 @@
 // the batches checked in them. Bounded in files and bytes; forgets the least used first. Judges nothing.
 import { join } from 'node:path';
 import type { LogFs } from './fs.ts';
+import type { KeyIndexSummary } from './key-index-file.ts';
 import { segmentFile } from './layout.ts';
 import { SegmentFile } from './segment-file.ts';
 
@@ -9,6 +10,8 @@ import { SegmentFile } from './segment-file.ts';
 const MAX_IDLE_FILES = 96;
 /** How often is looked whether open files have gone from the folder. */
 const SWEEP_MS = 1_000;
+/** Segments whose times are remembered. */
+const MAX_TIMES = 16_384;
 const SHARED_BYTES = 2 * 1024 * 1024;
 /** Key indexes in memory: those of about 10 GB of segments. */
 const INDEX_BYTES = 32 * 1024 * 1024;
@@ -62,6 +65,11 @@ export class SharedReads {
   readonly #files = new Map<number, SegmentFile>();
   readonly #onUnused: () => void;
   readonly #letGo = new Set<() => void>();
+  /** Of closed segments, as their indexes had them: a segment that is replaced later holds no other times. */
+  readonly #times = new Map<
+    number,
+    { readonly end: number; readonly minMs: number; readonly maxMs: number }
+  >();
   #readers = 0;
   #sweep: NodeJS.Timeout | null = null;
   #sweptMs = -1;
@@ -149,6 +157,18 @@ export class SharedReads {
       else void file.abandon();
       return file.hold();
     }
+  }
+
+  noteTimes(baseOffset: number, { isComplete, lastOffset, minMs, maxMs }: KeyIndexSummary): void {
+    if (!isComplete || this.#times.has(baseOffset)) return;
+    if (this.#times.size >= MAX_TIMES) this.#times.clear();
+    this.#times.set(baseOffset, { end: lastOffset + 1, minMs, maxMs });
+  }
+
+  /** Whether the segment, which ends before offset `until`, surely has no record with fromMs <= eventMs < toMs. */
+  isOutside(baseOffset: number, until: number, fromMs: number, toMs: number): boolean {
+    const times = this.#times.get(baseOffset);
+    return times !== undefined && times.end >= until && (times.maxMs < fromMs || times.minMs >= toMs);
   }
 
   #remember(file: SegmentFile): void {

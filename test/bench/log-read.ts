@@ -7,10 +7,11 @@ import { parseArgs } from 'node:util';
 import { logConfigSchema } from '../../gateway/log/config.ts';
 import { realFs } from '../../gateway/log/fs.ts';
 import { hasKeyIndex } from '../../gateway/log/key-index-build.ts';
+import { readKeyIndexHeader } from '../../gateway/log/key-index-file.ts';
 import { KeyIndexer } from '../../gateway/log/key-indexer.ts';
-import { listSegments, logFolder } from '../../gateway/log/layout.ts';
+import { listSegments, logFolder, segmentFile } from '../../gateway/log/layout.ts';
 import { openLog } from '../../gateway/log/log.ts';
-import type { Log, LogReader, SearchableLogReader } from '../../gateway/log/types.ts';
+import type { LogReader, SearchableLogReader } from '../../gateway/log/types.ts';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
 import { startChild } from './children.ts';
 import { Latencies, ms, timed } from './latencies.ts';
@@ -25,6 +26,8 @@ const RANGE_RECORDS = 1_000;
 const HOUR_MS = 3_600_000;
 const PAGE_RECORDS = 10_000;
 const INDEX_TIMEOUT_MS = 300_000;
+/** A segment being written has an index once it is larger than this, surely. */
+const FOLLOW_BYTES = 24 * 2 ** 20;
 
 interface Counts {
   readonly kills: number;
@@ -131,8 +134,12 @@ async function read(dataDir: string, filled: FilledLog, { reads, hours }: Counts
   const log = await openLog({ dataDir, config: logConfigSchema.parse({}) });
   // The log's own reader, as the gateway's API uses it.
   const reader = await log.openReader();
-  await makeIndexes(dataDir, log);
+  // As in the gateway, where it goes on as long as the log is open.
+  const indexer = new KeyIndexer({ dataDir, durableEnd: log.durableEnd }, (problem) =>
+    console.error(problem),
+  );
   try {
+    await indexed(dataDir);
     for (const cache of ['warm', 'cold'] as const) {
       const random = randomFrom(cache === 'warm' ? 1 : 2);
       const anywhere = (below: number) => Math.floor(random() * below);
@@ -162,6 +169,7 @@ async function read(dataDir: string, filled: FilledLog, { reads, hours }: Counts
       row(found.what, cache, found.latencies, '< 100 ms p95 in 10 GB');
     }
   } finally {
+    await indexer.close();
     await reader.close();
     await log.close();
   }
@@ -236,30 +244,27 @@ async function recordsOf(
   }
 }
 
-/** Lets the gateway's own thread make the key indexes of closed segments; without them a query has to read everything. */
-async function makeIndexes(dataDir: string, log: Log): Promise<void> {
+/** Waits until the gateway's own thread has made the key indexes; without them a query has to read everything. */
+async function indexed(dataDir: string): Promise<void> {
   const folder = logFolder(dataDir);
-  const closed = (await listSegments(realFs, folder)).slice(0, -1);
-  const indexer = new KeyIndexer({ dataDir, durableEnd: log.durableEnd }, (problem) =>
-    console.error(problem),
-  );
+  const segments = await listSegments(realFs, folder);
+  const active = segments.at(-1)!;
+  const { sizeBytes } = await realFs.stat(join(folder, segmentFile(active, 'log')));
+  const isFollowed = async () =>
+    sizeBytes < FOLLOW_BYTES ||
+    (await readKeyIndexHeader(realFs, join(folder, segmentFile(active, 'keys')))) !== null;
   const began = performance.now();
   const progress = new Progress();
-  try {
-    for (const [index, base] of closed.entries()) {
-      while (!(await hasKeyIndex(realFs, folder, base))) {
-        progress.show(`key indexes: ${index} of ${closed.length} segments`);
-        if (performance.now() - began > INDEX_TIMEOUT_MS)
-          throw new Error(`no key index of segment ${base} after ${INDEX_TIMEOUT_MS / 1_000} s`);
-        await new Promise((next) => setTimeout(next, 50));
-      }
+  const text = (done: number) => `key indexes: ${done} of ${segments.length} segments`;
+  for (const [index, base] of segments.entries()) {
+    while (!(base === active ? await isFollowed() : await hasKeyIndex(realFs, folder, base))) {
+      progress.show(text(index));
+      if (performance.now() - began > INDEX_TIMEOUT_MS)
+        throw new Error(`no key index of segment ${base} after ${INDEX_TIMEOUT_MS / 1_000} s`);
+      await new Promise((next) => setTimeout(next, 50));
     }
-  } finally {
-    await indexer.close();
-    progress.end(
-      `key indexes: ${closed.length} segments, ${((performance.now() - began) / 1_000).toFixed(1)} s`,
-    );
   }
+  progress.end(`${text(segments.length)}, ${((performance.now() - began) / 1_000).toFixed(1)} s`);
 }
 
 // ---- all of it

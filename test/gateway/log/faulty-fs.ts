@@ -75,7 +75,7 @@ export function faultyFs(first: Fault | null): FaultyFs {
     },
     open: wrap('open', realFs.open),
     close: wrap('close', realFs.close),
-    pread: wrap('pread', realFs.pread),
+    pread: wrap('pread', async (...args: Parameters<LogFs['pread']>) => realFs.pread(...args)),
     ftruncate: wrap('ftruncate', realFs.ftruncate),
     stat: wrap('stat', realFs.stat),
     readdir: wrap('readdir', realFs.readdir),
