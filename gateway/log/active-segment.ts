@@ -38,7 +38,8 @@ export interface SegmentState {
 
 export class ActiveSegment {
   readonly baseOffset: number;
-  readonly createdMs: number;
+  /** Unix ms: its age counts from here. Set anew by the chain when its first record comes. */
+  createdMs: number;
   readonly #fs: LogFs;
   readonly #fd: number;
   readonly #zeros: Preallocator;

@@ -50,7 +50,7 @@ export const logConfigSchema = z
       .int()
       .min(1_000)
       .default(3_600_000)
-      .describe('A segment older than this is closed at the next append.'),
+      .describe('A segment is closed this long after its first record, also when nothing more arrives.'),
     preallocateBytes: z
       .int()
       .min(0)

@@ -5,7 +5,7 @@ import { isMainThread } from 'node:worker_threads';
 
 /** Larger ones are copied for too long to do it between two sockets. */
 const MAX_WRITE_BYTES = 64 * 1024;
-const MAX_READ_BYTES = isMainThread ? 128 * 1024 : 1024 * 1024;
+const MAX_READ_BYTES = isMainThread ? 512 * 1024 : 1024 * 1024;
 /** How long one turn of the event loop may be held by reads and what is done with them. */
 const TURN_MS = isMainThread ? 1 : 10;
 /** A call that takes longer has met the disk itself … */

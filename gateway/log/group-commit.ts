@@ -230,17 +230,19 @@ export class GroupCommit {
     for (const resolve of this.#rolls.splice(0)) resolve(outcome);
   }
 
-  /** Its producers may hear. */
+  /** Its producers may hear; what gathered meanwhile is on its way to the disk before they do. */
   #onWritten(batch: GroupBatch, written: WrittenBatch): void {
     const { figures, clock } = this.#options;
     this.#batchIndex += 1;
     figures.written(batch.count, written.sizeBytes, written.plainBytes, clock());
     const base = this.#nextOffset - batch.count;
-    const callbacks = this.#writing.callbacks;
-    for (let index = 0; index < batch.count; index++) {
-      answer(callbacks[batch.first + index]!, null, (base + index) as Offset);
-    }
+    // The next one may reuse the group.
+    const callbacks = this.#writing.callbacks.slice(batch.first, batch.first + batch.count);
     this.#nextBatch();
+    for (let index = 0; index < callbacks.length; index++)
+      answer(callbacks[index]!, null, (base + index) as Offset);
+    // What they appended need not wait for another turn.
+    if (!this.#busy && !this.#failed) this.#startGroup();
   }
 
   /** Readers may have them. */

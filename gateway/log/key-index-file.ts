@@ -1,7 +1,7 @@
 // Owns one segment's key index as it is looked up: what lies where in the segment, and where a device's records are.
 // Believes only what its checksums confirm; a file that does not fit its segment is as good as none.
 import { crc32c } from '@node-rs/crc32';
-import { type LogFs, readFully } from './fs.ts';
+import { type LogFs, readFully, readSmallFile } from './fs.ts';
 import {
   FLAG,
   KEY_ENTRY_BYTES,
@@ -79,6 +79,25 @@ export async function readKeyIndexHeader(fs: LogFs, path: string): Promise<KeyIn
   } finally {
     await fs.close(fd).catch(() => {});
   }
+}
+
+/** Whether all checksums of the file at `path` are right; true too where there is none. */
+export async function isSoundKeyIndex(fs: LogFs, path: string): Promise<boolean> {
+  const bytes = await readSmallFile(fs, path, MAX_SECTION_BYTES).catch(() => null);
+  if (bytes === null) return (await fs.stat(path).catch(() => null)) === null;
+  const summary = parseKeyIndexHeader(bytes);
+  if (!summary) return false;
+  const tableAt = KEY_HEADER_BYTES + summary.spanCount * SPAN_BYTES;
+  const blocksAt = tableAt + summary.keyCount * KEY_ENTRY_BYTES;
+  if (blocksAt + summary.blocksBytes !== bytes.length) return false;
+  if (crc32c(bytes.subarray(KEY_HEADER_BYTES, tableAt)) !== summary.spansCrc) return false;
+  if (crc32c(bytes.subarray(tableAt, blocksAt)) !== summary.keysCrc) return false;
+  for (let entry = tableAt; entry < blocksAt; entry += KEY_ENTRY_BYTES) {
+    const at = blocksAt + readUint32(bytes, entry + 8);
+    const block = bytes.subarray(at, at + readUint32(bytes, entry + 12));
+    if (block.length < 20 || crc32c(block.subarray(4)) !== readUint32(block, 0)) return false;
+  }
+  return true;
 }
 
 /** A piece of the segment whose bytes have this checksum. */

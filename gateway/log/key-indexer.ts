@@ -1,8 +1,10 @@
 // Owns keeping the key indexes up with the log, in a thread of its own: closed segments that lack one, and the one being
 // written as it grows. Reads files only, and takes at most two thirds of a core; never delays an append.
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { LogFs } from './fs.ts';
 import { type AdvanceOptions, hasKeyIndex, SegmentIndexing } from './key-index-build.ts';
+import { isSoundKeyIndex } from './key-index-file.ts';
 import { listSegments, segmentFile } from './layout.ts';
 import { DurableEnd } from './signal.ts';
 
@@ -41,6 +43,8 @@ class Keeper {
   readonly #onProblem: (problem: string) => void;
   /** Closed segments whose index was there and complete when last looked into. */
   readonly #done = new Set<number>();
+  /** Segments whose index was found sound by all its checksums in this run. */
+  readonly #sound = new Set<number>();
   readonly #troubles = new Map<number, { backoffMs: number; notBefore: number }>();
   /** The segment being written. */
   #active: SegmentIndexing | null = null;
@@ -59,6 +63,7 @@ class Keeper {
     const bases = await listSegments(this.#fs, this.#folder);
     if (this.#looks++ % CHECK_EVERY_LOOKS === 0) this.#done.clear();
     const held = new Set(bases);
+    for (const base of this.#sound) if (!held.has(base)) this.#sound.delete(base);
     for (const base of this.#troubles.keys()) if (!held.has(base)) this.#troubles.delete(base);
     for (const base of this.#done)
       if (!held.has(base) || !names.has(segmentFile(base, 'keys'))) this.#done.delete(base);
@@ -81,12 +86,23 @@ class Keeper {
 
   async #close(base: number, next: number): Promise<void> {
     const active = this.#active?.baseOffset === base ? this.#active : null;
-    if (active || !(await hasKeyIndex(this.#fs, this.#folder, base))) {
+    if (active || !(await this.#hasSoundIndex(base))) {
       const indexing = active ?? new SegmentIndexing(this.#fs, this.#folder, base);
       this.#check(await indexing.advance(next, true, this.#manners));
       if (active) this.#active = null;
     }
     if (!this.#signal.aborted) this.#done.add(base);
+  }
+
+  /** Its checksums are looked at once a run: what a disk has spoilt must not slow queries down for ever. */
+  async #hasSoundIndex(base: number): Promise<boolean> {
+    if (!(await hasKeyIndex(this.#fs, this.#folder, base))) return false;
+    if (this.#sound.has(base)) return true;
+    const began = performance.now();
+    if (!(await isSoundKeyIndex(this.#fs, join(this.#folder, segmentFile(base, 'keys'))))) return false;
+    this.#sound.add(base);
+    await this.#manners.pause?.(performance.now() - began);
+    return true;
   }
 
   async #follow(base: number, durable: number): Promise<void> {

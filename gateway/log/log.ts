@@ -30,6 +30,9 @@ import {
 
 export type { Log, LogFigures, Recovery, SegmentDamage } from './types.ts';
 
+/** How often is looked whether the segment being written has had its time. */
+const AGE_LOOK_MAX_MS = 30_000;
+
 export interface OpenLogOptions {
   readonly dataDir: string;
   readonly config: LogConfig;
@@ -93,6 +96,7 @@ class SegmentedLog implements Log {
   #chain!: SegmentChain;
   #commit!: GroupCommit;
   #segments!: SegmentStore;
+  #ageTimer: NodeJS.Timeout | null = null;
   #failed: LogError | null = null;
   #closing: Promise<void> | null = null;
 
@@ -146,6 +150,15 @@ class SegmentedLog implements Log {
       roll: () => this.#roll(),
     });
     this.#end.advance(recovered.end);
+    // Without it the records of a gateway that hears nothing more would never come into a closed segment, and stay.
+    const lookMs = Math.min(this.#config.segmentAgeMs / 4, AGE_LOOK_MAX_MS);
+    this.#ageTimer = setInterval(() => this.#rollAged(), lookMs).unref();
+  }
+
+  #rollAged(): void {
+    if (this.#whyClosed() || this.#room.full || !this.#chain.isAged) return;
+    // It is tried again with the next look.
+    this.#segments.roll().catch(() => {});
   }
 
   get segments(): RolledSegments {
@@ -246,6 +259,7 @@ class SegmentedLog implements Log {
   }
 
   async #close(): Promise<void> {
+    if (this.#ageTimer) clearInterval(this.#ageTimer);
     await this.#segments.close();
     await this.#commit.drained();
     await this.#room.close();

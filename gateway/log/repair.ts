@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { datasync, isMissing, type LogFs, readFully, readSmallFile, realFs, writeFully } from './fs.ts';
 import { replaceIndexFiles } from './index-files.ts';
 import { inspectSegment } from './inspect.ts';
+import { isSoundKeyIndex } from './key-index-file.ts';
 import { listSegments, logFolder, segmentFile } from './layout.ts';
 import { MAX_TORN_BYTES } from './recovery.ts';
 import { clearOrphans, settleRewrite } from './retention/settle.ts';
@@ -102,6 +103,12 @@ export async function repairLog(options: RepairLogOptions): Promise<Repair[]> {
   const bases = await listSegments(fs, folder);
   const wasClosed = (await readShutdownMarker(fs, folder)) !== null;
   for (const base of bases) {
+    const keys = `log/${segmentFile(base, 'keys')}`;
+    if (!(await isSoundKeyIndex(fs, join(dataDir, keys)))) {
+      const saved = await side.save(keys);
+      await fs.unlink(join(dataDir, keys));
+      repairs.push({ file: keys, what: 'a wrong key index was removed; the gateway makes it again', saved });
+    }
     const inspection = await inspectSegment(fs, folder, base, indexIntervalBytes);
     const isLast = base === bases.at(-1);
     const file = `log/${segmentFile(base, 'log')}`;

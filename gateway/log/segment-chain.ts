@@ -76,13 +76,20 @@ export class SegmentChain {
     this.#closed.shift();
   }
 
-  /** Whether a batch of `bytes` should begin a new segment. */
+  /** Whether a batch of `bytes`, the next to be written, should begin a new segment. */
   mustRoll(bytes: number): boolean {
+    const { position } = this.#active;
+    if (position === 0) {
+      this.#active.createdMs = this.#options.clock();
+      return false;
+    }
+    return this.#isStuck || position + bytes > this.#options.config.segmentBytes || this.isAged;
+  }
+
+  /** The active segment has records and has had its time. */
+  get isAged(): boolean {
     const { position, createdMs } = this.#active;
-    if (position === 0) return false;
-    if (this.#isStuck) return true;
-    const { segmentBytes, segmentAgeMs } = this.#options.config;
-    return position + bytes > segmentBytes || this.#options.clock() - createdMs >= segmentAgeMs;
+    return position > 0 && this.#options.clock() - createdMs >= this.#options.config.segmentAgeMs;
   }
 
   /** Goes on in a new segment from `nextOffset`. */

@@ -4,8 +4,10 @@ import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { FormatError } from '../format/errors.ts';
 import { decodeLeaves, encodeLeaves } from '../format/leaves.ts';
+import type { TelemetryRecord } from '../format/record.ts';
 import type { Findings } from './findings.ts';
 import { IndexCheck, readIfThere } from './indexcheck.ts';
+import { KeyCheck } from './keycheck.ts';
 import { decodeBatch } from './records.ts';
 import { leafFiles, listSegments, type RecordBatch, type SegmentFile, scanSegment } from './segments.ts';
 
@@ -106,6 +108,8 @@ class LogWalk {
       this.next = segment.baseOffset;
     }
     const indexes = new IndexCheck(findings, segment, isLast);
+    const keys = new KeyCheck(findings, segment);
+    let isWhole = this.#options.deep;
     this.lastBytes = 0;
     let afterDamage: number | null = null;
     for (const item of scanSegment(segment)) {
@@ -115,7 +119,9 @@ class LogWalk {
           indexes.resumeAt(item.batch.baseOffset);
           afterDamage = null;
         }
-        this.#batch(file, item.batch);
+        const records = this.#batch(file, item.batch);
+        if (records) keys.batch(item.batch, records);
+        else isWhole = false;
         indexes.batch(item.batch);
         this.lastBytes = item.batch.position + item.batch.bytes;
       } else if (item.kind === 'damage') {
@@ -130,6 +136,7 @@ class LogWalk {
           },
         );
         indexes.damage(item.position, item.position + item.bytes);
+        isWhole = false;
         afterDamage = item.position;
       } else if (item.kind === 'unfinished') {
         this.#unfinished(file, item, isLast);
@@ -145,9 +152,12 @@ class LogWalk {
       }
     }
     indexes.end();
+    // What cannot be read is damage of the segment, and says nothing of its index.
+    if (isWhole) keys.end();
   }
 
-  #batch(file: string, batch: RecordBatch): void {
+  /** Its records where they are looked at and can be read, else null. */
+  #batch(file: string, batch: RecordBatch): readonly TelemetryRecord[] | null {
     const { findings, deep } = this.#options;
     const { position } = batch;
     if (batch.baseOffset !== this.next) this.#offsets(file, position, batch.baseOffset, 'the batch says');
@@ -161,9 +171,11 @@ class LogWalk {
         `a header the gateway does not write: ${batch.count} records over ${spans} offsets, epoch ${batch.leaderEpoch}, producer ${batch.producer}`,
       );
     }
+    let records: readonly TelemetryRecord[] | null = null;
     if (deep) {
       const decoded = decodeBatch(batch);
-      if (!decoded.ok) {
+      if (decoded.ok) records = decoded.records;
+      else {
         findings.add(
           'error',
           'BATCH_FOREIGN',
@@ -179,6 +191,7 @@ class LogWalk {
     this.records += batch.count;
     this.bytes += batch.bytes;
     this.next = batch.lastOffset + 1;
+    return records;
   }
 
   /** Fewer records than offsets: retention removed some, and the ledger must say so. */

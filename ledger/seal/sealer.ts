@@ -26,6 +26,9 @@ import type { TileFiles } from './tilefiles.ts';
 /** Blocks of one commit: they share one sync and one checkpoint. Fewer than a tile has, see TileFiles.clearStrays. */
 export const ROUND_BLOCKS_MAX = 64;
 
+/** Partial tiles that stay beside the newest, for those who copy the folder while it grows. */
+const NARROWER_KEPT = 8;
+
 /** Form of the segments and of the record bytes inside them; named in the genesis block. */
 const LOG_FORMAT = 'kafka-record-batch-v2';
 const RECORD_FORMAT = 1;
@@ -279,7 +282,10 @@ export class Sealer {
     this.#signedSize = checkpoint.size;
     this.#signedNote = note;
     this.#urgent = this.#rules.size > 0;
-    for (const { tile } of tiles) if (tile.width === TILE_WIDTH) this.#files.removePartials(tile);
+    for (const { tile } of tiles) {
+      if (tile.width === TILE_WIDTH) this.#files.removePartials(tile);
+      else this.#files.thinPartials(tile, NARROWER_KEPT);
+    }
     this.#failed = false;
     return { size: checkpoint.size, sealedEnd: this.#coveredEnd as Offset, blocks };
   }

@@ -60,6 +60,16 @@ export class TileFiles {
     this.#disk.rename(temporary, join(this.#folder, path));
   }
 
+  /**
+   * Removes the narrower partials at this index but the `keep` widest. Each bundle repeats the blocks of those before it:
+   * all of them together would come to a hundred times the full one.
+   */
+  thinPartials(tile: TileId, keep: number): void {
+    const narrower = this.partialWidths(tile.level, tile.index).filter((width) => width < tile.width);
+    for (const width of narrower.slice(0, Math.max(0, narrower.length - keep)))
+      this.#disk.remove(join(this.#folder, tilePath({ ...tile, width })));
+  }
+
   /** C2SP tlog-tiles allows partial tiles to go once the full one stands. */
   removePartials(tile: TileId): void {
     const folder = this.#partialsFolder(tile.level, tile.index);

@@ -93,6 +93,72 @@ export function entryClasses(index: Buffer, entryBytes: 8 | 12): ByteClass[] {
   );
 }
 
+const KEY_HEADER_FIELDS = [
+  ['magic', 0, 4],
+  ['version', 4, 8],
+  ['baseOffset', 8, 16],
+  ['segmentBytes', 16, 20],
+  ['spanCount', 20, 24],
+  ['keyCount', 24, 28],
+  ['flags', 28, 32],
+  ['minMs', 32, 40],
+  ['maxMs', 40, 48],
+  ['lastOffset', 48, 56],
+  ['recordCount', 56, 60],
+  ['timeIndexCrc', 60, 64],
+  ['spansCrc', 64, 68],
+  ['keysCrc', 68, 72],
+  ['blocksBytes', 72, 76],
+  ['zero', 76, 92],
+  ['headerCrc', 92, 96],
+] as const;
+
+/** First and last byte of every field of a key index: header, first and last span, first and last key with its block. */
+export function keyIndexClasses(index: Buffer): ByteClass[] {
+  const classes: ByteClass[] = [];
+  const field = (name: string, from: number, to: number) => {
+    for (const at of new Set([from, to - 1])) classes.push({ name, at, unit: 0 });
+  };
+  for (const [name, from, to] of KEY_HEADER_FIELDS) field(name, from, to);
+  const spans = index.readUInt32BE(20);
+  const keys = index.readUInt32BE(24);
+  for (const number of new Set([0, spans - 1])) {
+    const at = 96 + number * 40;
+    for (const [name, from, to] of [
+      ['position', 0, 4],
+      ['crc', 4, 8],
+      ['firstOffset', 8, 12],
+      ['batchBase', 12, 16],
+      ['baseTimestamp', 16, 24],
+      ['minMs', 24, 32],
+      ['maxMs', 32, 40],
+    ] as const)
+      field(`${name} of span ${number}`, at + from, at + to);
+  }
+  const tableAt = 96 + spans * 40;
+  const blocksAt = tableAt + keys * 16;
+  for (const number of new Set([0, keys - 1])) {
+    const entry = tableAt + number * 16;
+    for (const [name, from] of [
+      ['deviceHash', 0],
+      ['topicHash', 4],
+      ['at', 8],
+      ['length', 12],
+    ] as const)
+      field(`${name} of key ${number}`, entry + from, entry + from + 4);
+    const block = blocksAt + index.readUInt32BE(entry + 8);
+    const end = block + index.readUInt32BE(entry + 12);
+    for (const [name, from, to] of [
+      ['crc', 0, 4],
+      ['firstMs', 4, 12],
+      ['lastMs', 12, 20],
+    ] as const)
+      field(`${name} of block ${number}`, block + from, block + to);
+    for (let at = block + 20; at < end; at++) classes.push({ name: `block ${number}`, at, unit: 0 });
+  }
+  return classes;
+}
+
 /** Every byte of a small text file. */
 export function textClasses(text: Buffer): ByteClass[] {
   return Array.from(text, (byte, at) => ({ name: `"${String.fromCharCode(byte)}"`, at, unit: null }));

@@ -176,6 +176,20 @@ describe('segments', () => {
     expect(segments(log.dataDir)).toEqual([`${'0'.repeat(20)}.log`, `${'0'.repeat(19)}2.log`]);
   });
 
+  test('roll by age when nothing more arrives, once, and the next segment is as old as its first record', async () => {
+    let now = 1_000_000;
+    const log = await open({ clock: () => now, config: { segmentAgeMs: 1_000 } });
+    await put(log, record(0));
+    now += 1_000;
+    await expect.poll(() => log.segments.list().length, { timeout: 30_000 }).toBe(1);
+    now += 10_000;
+    await put(log, record(1));
+    now += 999;
+    await put(log, record(2));
+    expect(log.segments.list()).toHaveLength(1);
+    expect(segments(log.dataDir)).toHaveLength(2);
+  });
+
   test('a batch larger than a segment gets one of its own', async () => {
     const log = await open({ config: { segmentBytes: 16 * 1024 } });
     await put(log, record(0));

@@ -22,7 +22,7 @@ const makerOn = (log: Log & { dataDir?: string }, state: StateStore, declareMaxM
     freeBytes: async () => (log.dataDir === undefined ? null : realFs.freeBytes(log.dataDir)),
   });
 
-test('sealed or not, what is dropped before the sealer could say so is declared by it afterwards', async () => {
+test('sealed or not, nothing is dropped before the ledger declares it, and the next try goes on with what was noted', async () => {
   const dataDir = tempFolder();
   const log = await openKeeperLog(dataDir);
   await fill(log, dataDir, 100);
@@ -30,16 +30,19 @@ test('sealed or not, what is dropped before the sealer could say so is declared 
   const state = new StateStore(dataDir);
   const bytes = log.segments.list().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const end = log.segments.list().at(-1)!.endOffset;
-  expect(await makerOn(log, state, 0).makeRoom(bytes)).toBe(bytes);
-  expect(log.segments.list()).toEqual([]);
+  const held = log.segments.list().length;
+  for (let tries = 0; tries < 2; tries++) {
+    expect(await makerOn(log, state, 0).makeRoom(bytes)).toBe(0);
+    expect(log.segments.list()).toHaveLength(held);
+    expect(state.openRemovals()).toMatchObject([{ cause: 'drop-oldest', end, declaredHeight: null }]);
+  }
   await declareAll(dataDir, log);
-  expect(state.openRemovals()).toMatchObject([{ cause: 'drop-oldest', end }]);
+  expect(await makerOn(log, state, 0).makeRoom(1)).toBe(bytes);
+  expect(log.segments.list()).toEqual([]);
   const reader = await log.openReader();
   expect((await readAll(reader)).map(({ offset }) => offset as number)).toEqual(
     Array.from({ length: 500 - end }, (_, i) => end + i),
   );
-  // Retention closes what is declared and gone.
-  await engineOn(dataDir, log, state, { retention: {}, nowMs: START_MS }).check();
   expect(state.openRemovals()).toEqual([]);
   state.close();
   await fill(log, dataDir, 10, 500);
@@ -69,6 +72,31 @@ test('a sealer at work declares first, and nothing at all is dropped that could 
   const held = log.segments.list().length;
   expect(await makerOn(log, state, 0).makeRoom(1)).toBe(0);
   expect(log.segments.list()).toHaveLength(held);
+  await log.close();
+});
+
+test('a crash between the drop and the end of its note is made good by retention', async () => {
+  const dataDir = tempFolder();
+  const log = await openKeeperLog(dataDir);
+  await fill(log, dataDir, 300);
+  const state = new StateStore(dataDir);
+  const { baseOffset: first, endOffset: end } = log.segments.list()[0]!;
+  const records = end - first;
+  const removal = {
+    first,
+    end,
+    records,
+    cause: 'drop-oldest',
+    rule: 'the disk is full',
+    segment: null,
+  } as const;
+  state.planRemoval(removal, START_MS);
+  await declareAll(dataDir, log);
+  await log.segments.dropOldest(first);
+  await engineOn(dataDir, log, state, { retention: {}, nowMs: START_MS }).check();
+  expect(state.openRemovals()).toEqual([]);
+  state.close();
+  expect((await audit(dataDir)).findings).toEqual([]);
   await log.close();
 });
 

@@ -15,6 +15,9 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { realFs } from '../../../gateway/log/fs.ts';
+import { SegmentIndexing } from '../../../gateway/log/key-index-build.ts';
+import { crc32c } from '../../../ledger/fsck/crc32c.ts';
 import { fsck } from '../../../ledger/fsck/fsck.ts';
 import { formatReport } from '../../../ledger/fsck/report.ts';
 import { listSegments, scanSegment } from '../../../ledger/fsck/segments.ts';
@@ -235,4 +238,41 @@ test('another key in gateway.key is named', async () => {
   cpSync(join(other.dataDir, 'gateway.key'), join(dataDir, 'gateway.key'));
   other.remove();
   expect((await fsck(dataDir)).findings).toMatchObject([{ code: 'KEY_DIFFERS', file: 'gateway.key' }]);
+});
+
+test('a key index with right checksums that lists something else than its segment holds is found by --deep', async () => {
+  const folder = join(dataDir, 'log');
+  const [base, next] = listSegments(dataDir).map(({ baseOffset }) => baseOffset);
+  expect(await new SegmentIndexing(realFs, folder, base!).advance(next!, true)).toBeNull();
+  const name = `${String(base).padStart(20, '0')}.keys`;
+  const good = readFileSync(join(folder, name));
+  expect((await fsck(dataDir, { deep: true })).findings).toEqual([]);
+  const spans = good.readUInt32BE(20);
+  const tableAt = 96 + spans * 40;
+  const changes: Record<string, (bytes: Buffer) => void> = {
+    'the times of a span': (bytes) => {
+      bytes.writeBigInt64BE(0n, 96 + 24);
+      bytes.writeUInt32BE(crc32c(bytes.subarray(96, tableAt)), 64);
+    },
+    'the sum of a span': (bytes) => {
+      bytes[96 + 4]! ^= 1;
+      bytes.writeUInt32BE(crc32c(bytes.subarray(96, tableAt)), 64);
+    },
+    'the number of records': (bytes) => bytes.writeUInt32BE(bytes.readUInt32BE(56) + 1, 56),
+    'the times of a key': (bytes) => {
+      const block = tableAt + bytes.readUInt32BE(24) * 16;
+      bytes.writeBigInt64BE(0n, block + 4);
+      bytes.writeUInt32BE(crc32c(bytes.subarray(block + 4, block + bytes.readUInt32BE(tableAt + 12))), block);
+    },
+  };
+  for (const [what, change] of Object.entries(changes)) {
+    const bad = Buffer.from(good);
+    change(bad);
+    bad.writeUInt32BE(crc32c(bad.subarray(0, 92)), 92);
+    writeFileSync(join(folder, name), bad);
+    expect((await fsck(dataDir)).findings, what).toEqual([]);
+    expect((await fsck(dataDir, { deep: true })).findings, what).toMatchObject([
+      { code: 'INDEX_WRONG', severity: 'warning', file: `log/${name}` },
+    ]);
+  }
 });

@@ -232,3 +232,24 @@ test('unsigned blocks that do not fit the log are not signed', async () => {
   expect(summary(await readChain())).toEqual(['genesis 0+0', 'data 0+10']);
   expect(existsSync(join(world.ledgerDir, 'checkpoint'))).toBe(true);
 });
+
+test('few partial tiles stay, and who comes with an older checkpoint still gets the tree of it', async () => {
+  const sealer = await world.open();
+  for (let round = 0; round < 40; round++) {
+    world.addRecords(3);
+    world.clock.advance(500);
+    world.sealAll(sealer);
+  }
+  for (const folder of ['tile/entries/000.p', 'tile/0/000.p'])
+    expect(readdirSync(join(world.ledgerDir, folder)).length).toBeLessThanOrEqual(9);
+  const read = directoryTiles(world.ledgerDir);
+  expect(world.signed.length).toBeGreaterThan(40);
+  for (const { size, note } of world.signed) {
+    const { root } = parseCheckpoint(parseNote(Buffer.from(note)).text);
+    const report = await checkChain({ read, size });
+    expect(report.violations).toEqual([]);
+    expect(Buffer.from(report.root).equals(root)).toBe(true);
+    expect(await hasRoot(new TileTree({ read, size }), root)).toBe(true);
+  }
+  await world.open();
+});
