@@ -10,6 +10,7 @@ import { Administration } from '../gateway/access/administration.ts';
 import { AccessControl } from '../gateway/access/control.ts';
 import { AccessStore } from '../gateway/access/store.ts';
 import { Admission } from '../gateway/admission/admission.ts';
+import type { AdmissionFigures } from '../gateway/admission/types.ts';
 import { DerivedTail } from '../gateway/api/derived.ts';
 import { startLocalAdmin } from '../gateway/api/local-admin.ts';
 import { ProofWorker } from '../gateway/api/proofs.ts';
@@ -28,6 +29,7 @@ import { openLog } from '../gateway/log/log.ts';
 import { openReader } from '../gateway/log/reader.ts';
 import type { Log, LogError } from '../gateway/log/types.ts';
 import { DropOldest } from '../gateway/retention/space.ts';
+import type { LossTotals } from '../gateway/stage/types.ts';
 import { StateStore } from '../gateway/state/state.ts';
 import { formatVerifierKey, verifierKey } from '../ledger/format/note.ts';
 import { loadOrCreateGatewayKey } from '../ledger/seal/key.ts';
@@ -185,7 +187,16 @@ async function start(
   const http = opened.add(
     await createHttpServer({
       config: config.http,
-      gateway: { version: VERSION, origin, publicKey, startedMs: Date.now() },
+      gateway: {
+        version: VERSION,
+        origin,
+        // The key may be rotated while the gateway runs.
+        get publicKey() {
+          const { verifierKey: inForce } = stages.figures().sealer ?? {};
+          return typeof inForce === 'string' ? inForce : publicKey;
+        },
+        startedMs: Date.now(),
+      },
       log: { reader, figures: () => log.figures() },
       derived,
       proofs,
@@ -248,6 +259,7 @@ async function start(
   }
 
   stages.start();
+  stages.watchLosses(() => lossesOf(admission.figures()));
   const stopped = new AbortController();
   const loaded = derived
     .load(reader, config.http.derivedLookBackRecords, stopped.signal)
@@ -271,6 +283,15 @@ async function start(
     failed,
     close: () => opened.close(),
   };
+}
+
+/** What did not get in, as the ledger says it: told to the sender, or not. */
+function lossesOf({ rejected, shed, dropped }: AdmissionFigures): LossTotals {
+  const told = Object.entries(shed).map(([cause, count]) => [
+    cause,
+    count - dropped[cause as keyof typeof dropped],
+  ]);
+  return { refused: { ...rejected, ...Object.fromEntries(told) }, dropped };
 }
 
 /** The name the ledger began with; a configured name that differs is an error, a default one gives way. */

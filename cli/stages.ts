@@ -5,16 +5,23 @@ import type { Log } from '../gateway/log/types.ts';
 import { RetentionHost } from '../gateway/retention/host.ts';
 import type { SparkplugStageConfig } from '../gateway/sparkplug/stage.ts';
 import { StageHost, type StageOptions } from '../gateway/stage/host.ts';
+import type { LossTotals } from '../gateway/stage/types.ts';
 import type { WindowsStageConfig } from '../gateway/windows/stage.ts';
+import { FormatError } from '../ledger/format/errors.ts';
+import { parsePolicy } from '../ledger/format/policy.ts';
 import { newBootId, type SealerConfig } from '../ledger/seal/config.ts';
 import type { TimestampConfig } from '../ledger/timestamp/config.ts';
 import type { ModelStageConfig } from '../models/stage.ts';
 import type { ForwarderConfig } from '../sync/config.ts';
 import type { GatewayConfig } from './config/schema.ts';
+import { CommandError, EXIT } from './errors.ts';
+import { readText } from './trust.ts';
 import { VERSION } from './version.ts';
 
 /** Worker entries are .ts in the repository and .js in the published package. */
 const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
+
+const LOSSES_MS = 1_000;
 
 type Shared = Pick<StageOptions<unknown>, 'appender' | 'logger' | 'publish'>;
 
@@ -29,6 +36,8 @@ export class Stages {
   readonly #forwarders = new Map<string, { host: StageHost; config: ForwarderConfig }>();
   /** Null where nothing is ever removed. */
   #retention: RetentionHost | null;
+  #losses: (() => LossTotals) | null = null;
+  #lossTimer: NodeJS.Timeout | null = null;
 
   constructor(config: GatewayConfig, origin: string, log: Log, shared: Shared) {
     this.#config = config;
@@ -40,6 +49,7 @@ export class Stages {
       software: `tidemark ${VERSION}`,
       bootId: newBootId(randomBytes(8)),
       recovery: recoveryFacts(log),
+      firstPolicy: config.ledger.policy === undefined ? undefined : readPolicy(config.ledger.policy),
     });
     const { templates } = config.ingest;
     this.#fixed = [
@@ -135,10 +145,18 @@ export class Stages {
     this.#retention?.start();
   }
 
+  /** From now on the sealer is told once a second what did not get in, and once more at the end. */
+  watchLosses(losses: () => LossTotals): void {
+    this.#losses = losses;
+    this.#lossTimer = setInterval(() => this.#sealer.tellLosses(losses()), LOSSES_MS).unref();
+  }
+
   /** The sealer ends last, so that what the others appended on their way out is sealed too. */
   async stop(): Promise<void> {
     await this.#retention?.stop();
     await Promise.all([...this.#others, ...this.#aside].map((host) => host.stop()));
+    if (this.#lossTimer) clearInterval(this.#lossTimer);
+    if (this.#losses) this.#sealer.tellLosses(this.#losses());
     await this.#sealer.stop();
   }
 
@@ -152,6 +170,18 @@ export class Stages {
       return [host.name, { ...figures, ...lag }];
     });
     return { ...Object.fromEntries(stages), ...retention };
+  }
+}
+
+/** @throws CommandError where the file is no policy, or one that two quorums could meet apart */
+function readPolicy(file: string): string {
+  const text = readText(file, 'policy');
+  try {
+    parsePolicy(text);
+    return text;
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw new CommandError(EXIT.usage, `ledger.policy: ${file}: ${error.message}`, { cause: error });
   }
 }
 

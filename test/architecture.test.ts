@@ -23,7 +23,7 @@ const table: Record<string, { imports: string[]; packages?: string[]; node?: fal
     ],
   },
   'ledger/keys': { imports: ['ledger/format'] },
-  'ledger/cosign': { imports: ['ledger/format', 'ledger/keys', 'ledger/tiles'] },
+  'ledger/cosign': { imports: ['ledger/format', 'ledger/keys', 'ledger/tiles', 'gateway/stage'] },
   'ledger/authority': {
     imports: ['ledger/format', 'ledger/keys', 'ledger/tiles', 'ledger/verify', 'ledger/seal'],
   },

@@ -93,7 +93,9 @@ export function loadConfig(named: string | undefined, environment: NodeJS.Proces
 const TLS_FILES = ['cert', 'key', 'ca'] as const;
 
 /** Files that the configuration names are beside the one that names them. */
-function resolveFiles({ mqtt, access }: GatewayConfig, base: string): void {
+function resolveFiles({ mqtt, access, ledger }: GatewayConfig, base: string): void {
+  if (ledger.policy !== undefined) ledger.policy = resolve(base, ledger.policy);
+  if (ledger.cosign.ca !== undefined) ledger.cosign.ca = resolve(base, ledger.cosign.ca);
   for (const key of TLS_FILES) {
     const named = mqtt.tls[key];
     if (named !== undefined) mqtt.tls[key] = resolve(base, named);

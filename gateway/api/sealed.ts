@@ -42,33 +42,40 @@ export interface SealedFigures {
   readonly checkpointSize: number;
   /** When the newest signed block was sealed, unix ms; null while there is none. */
   readonly checkpointMs: number | null;
-  /** Whether the policy's quorum has cosigned; with no authority: signed by this gateway. */
+  /** Whether the policy's quorum has cosigned the newest; with no authority: signed by this gateway. */
   readonly final: boolean;
+  /** Size of the newest checkpoint of which that holds. */
+  readonly finalSize: number;
   /** Why the newest blocks cannot be read (the figures are then the last that could be); null while all is well. */
   readonly problem: string | null;
 }
 
 export class SealedBlocks {
   readonly #tiles: TileReader;
+  readonly #finalSize: () => number;
   #note = '';
   /** Oldest first. */
   #blocks: readonly BlockSummary[] = [];
   #problem: string | null = null;
   #reading: Promise<readonly BlockSummary[]> | null = null;
 
-  constructor(tiles: TileReader) {
+  /** @param finalSize as the sealer last said it */
+  constructor(tiles: TileReader, finalSize: () => number) {
     this.#tiles = tiles;
+    this.#finalSize = finalSize;
   }
 
   async figures(): Promise<SealedFigures> {
     const last = (await this.#current()).at(-1);
     const blocks = last ? last.height + 1 : 0;
+    const finalSize = Math.min(blocks, this.#finalSize());
     return {
       blocks,
       sealed: last ? last.first + last.count : 0,
       checkpointSize: blocks,
       checkpointMs: last?.sealedMs ?? null,
-      final: blocks > 0,
+      final: blocks > 0 && finalSize >= blocks,
+      finalSize,
       problem: this.#problem,
     };
   }

@@ -36,7 +36,10 @@ export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> 
   useProblems(app);
 
   const tiles = directoryTiles(deps.ledgerDir);
-  const sealed = new SealedBlocks(tiles);
+  const sealed = new SealedBlocks(tiles, () => {
+    const { finalSize } = deps.stages().sealer ?? {};
+    return typeof finalSize === 'number' ? finalSize : 0;
+  });
   const rate = new RateKeeper(TICK_MS);
   const tail = new Tail(config);
   const gate = new Gate(config.maxConcurrentReads);

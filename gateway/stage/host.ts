@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import { type LogAppender, LogError } from '../log/types.ts';
 import type { HostMessage, StageInit, StageMessage } from './messages.ts';
-import type { StageFigures } from './types.ts';
+import type { LossTotals, StageFigures } from './types.ts';
 
 export interface StageLogger {
   debug(facts: object, message: string): void;
@@ -116,6 +116,11 @@ export class StageHost<Config = unknown> {
         },
       );
     }
+  }
+
+  /** Tells the running worker what did not get in; nothing while it is down. */
+  tellLosses(totals: LossTotals): void {
+    this.#worker?.postMessage({ type: 'losses', totals } satisfies HostMessage);
   }
 
   /** Asks the stage to finish its step and save its cursor; ends it after `graceMs`. */

@@ -1,7 +1,7 @@
 // What crosses the thread border between a stage's worker and its host. Structured-clone values only.
 import type { RecordInput } from '../../ledger/format/record.ts';
 import type { LogErrorCode } from '../log/types.ts';
-import type { StageFigures } from './types.ts';
+import type { LossTotals, StageFigures } from './types.ts';
 
 export interface StageInit<Config> {
   readonly name: string;
@@ -25,4 +25,5 @@ export type StageMessage =
 export type HostMessage =
   | { type: 'appended'; id: number; first: number }
   | { type: 'append-failed'; id: number; code: LogErrorCode; message: string }
+  | { type: 'losses'; totals: LossTotals }
   | { type: 'stop' };

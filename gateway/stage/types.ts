@@ -5,6 +5,14 @@ import type { StateStore } from '../state/state.ts';
 
 export type StageFigures = Record<string, number | string | boolean | null>;
 
+/** What did not get in since the gateway started, by cause. */
+export interface LossTotals {
+  /** Its sender was told. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Its sender does not know. */
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
 export interface StageContext<Config> {
   /** Unique among stages, e.g. 'windows', 'model:anomaly', 'sealer', 'forwarder:central'. Also the cursor's name. */
   readonly name: string;
@@ -16,6 +24,8 @@ export interface StageContext<Config> {
   readonly state: StateStore;
   /** Aborted when the gateway shuts down: finish the step at hand, save the cursor, return. */
   readonly signal: AbortSignal;
+  /** As last told by the ingest thread, to the stage that puts it into the ledger. */
+  losses?(): LossTotals;
   /** Latest figures of this stage, shown in status, metrics and the dashboard. Merged over earlier ones. */
   report(figures: StageFigures): void;
   /** Sends a message to MQTT subscribers (QoS 0), past the log: a command to a device, never telemetry. */

@@ -7,7 +7,7 @@ import { openReader } from '../log/reader.ts';
 import { LogError } from '../log/types.ts';
 import { StateStore } from '../state/state.ts';
 import type { HostMessage, StageInit, StageMessage } from './messages.ts';
-import type { StageBody, StageContext } from './types.ts';
+import type { LossTotals, StageBody, StageContext } from './types.ts';
 
 /** Call once at the top level of a stage's worker entry file. */
 export async function runStage<Config>(body: StageBody<Config>): Promise<void> {
@@ -18,10 +18,15 @@ export async function runStage<Config>(body: StageBody<Config>): Promise<void> {
   const stop = new AbortController();
   const waiting = new Map<number, { resolve: (first: Offset) => void; reject: (error: unknown) => void }>();
   let nextId = 0;
+  let losses: LossTotals = { refused: {}, dropped: {} };
 
   port.on('message', (message: HostMessage) => {
     if (message.type === 'stop') {
       stop.abort();
+      return;
+    }
+    if (message.type === 'losses') {
+      losses = message.totals;
       return;
     }
     const entry = waiting.get(message.id);
@@ -48,6 +53,7 @@ export async function runStage<Config>(body: StageBody<Config>): Promise<void> {
     state,
     signal: stop.signal,
     publish: (topic, payload) => send({ type: 'publish', topic, payload }),
+    losses: () => losses,
     report: (figures) => send({ type: 'figures', figures }),
     log: (level, message, facts) => send({ type: 'log', level, message, facts: facts ?? {} }),
   };

@@ -1,5 +1,6 @@
 // The sealer's settings: limits of a block and of silence. Refuses anything that would break a rule of the format.
 import { z } from 'zod';
+import { cosignSchema } from '../cosign/config.ts';
 import { criticalRules } from './critical.ts';
 
 export const ledgerSchema = z
@@ -21,12 +22,22 @@ export const ledgerSchema = z
       .min(1_000)
       .max(86_400_000)
       .default(60_000)
-      .describe('When nothing arrives for this long, an empty block says that the gateway was alive.'),
+      .describe(
+        'When nothing arrives for this long, an empty block says that the gateway was alive. What was refused or dropped is put into the ledger at the same interval.',
+      ),
     critical: criticalRules
       .default([])
       .describe(
         'Rules for records that are sealed at once, in a block of their own, and listed at /api/v1/critical. The first rule that a record meets counts.',
       ),
+    policy: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        'C2SP policy file that names the authorities and their quorum, for a ledger that has no policy yet. Later ones come by `tidemark policy`.',
+      ),
+    cosign: cosignSchema.describe('How authorities are asked for cosignatures.'),
   })
   .prefault({});
 
@@ -52,6 +63,8 @@ export interface SealerConfig {
   /** 16 hex digits, the same for every start of the stage in one run of the gateway: see newBootId. */
   readonly bootId: string;
   readonly recovery?: RecoveryFacts;
+  /** Text of the policy for a chain that has none yet. */
+  readonly firstPolicy?: string | undefined;
 }
 
 /** A boot id from 8 random bytes. */

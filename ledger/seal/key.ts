@@ -9,6 +9,8 @@ export { KeyError };
 export type GatewayKey = SigningKey;
 
 export const gatewayKeyPath = (dataDir: string): string => join(dataDir, 'gateway.key');
+/** During a rotation: the key that takes over. It replaces gateway.key once its block is signed. */
+export const nextKeyPath = (dataDir: string): string => join(dataDir, 'gateway.key.next');
 
 /**
  * The key of `<dataDir>/gateway.key`, or null when there is no such file.

@@ -19,6 +19,8 @@ export interface OpenSealerPorts extends SealerPorts {
   readonly isDropped?: IsDropped;
   /** One past the last durable offset of the log. */
   readonly logEnd: number;
+  /** Asked before anything is written or signed: why nothing may be, or null. */
+  readonly mayGoOn?: (epochs: ChainEpochs, signed: { size: number; note: string }) => Promise<string | null>;
 }
 
 export type RefusalReason =
@@ -161,6 +163,9 @@ export async function openSealer(ports: OpenSealerPorts): Promise<OpenedSealer> 
       logEnd: ports.logEnd,
     });
   }
+  const objection =
+    head.kind === 'head' && epochs ? await ports.mayGoOn?.(epochs, { ...head, size: signed!.size }) : null;
+  if (objection) return refused('rolled-back', objection, { signed: signed!.size });
   files.clearStrays(tree.edge.size);
   if (tree.repairs.length > 0) files.write(tree.repairs);
   const sealer = new Sealer(ports, {

@@ -177,9 +177,9 @@ export class Sealer {
     this.#append('data', { ...devicesDetail(cut.devices, nodeSha256), ...critical }, cut);
   }
 
-  /** A block that says: alive, nothing arrived. */
-  heartbeat(): void {
-    this.#append('heartbeat', null);
+  /** A block that says: alive, nothing arrived; and what was refused, if anything was. */
+  heartbeat(losses: JsonObject | null = null): void {
+    this.#append('heartbeat', losses);
   }
 
   /** Declares a loss; `lost` offsets from `next` on will never be sealed. */

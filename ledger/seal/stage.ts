@@ -6,12 +6,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LogError, type LogReader } from '../../gateway/log/types.ts';
 import type { StageContext } from '../../gateway/stage/types.ts';
 import { type Offset, offset } from '../format/brand.ts';
+import { formatVerifierKey } from '../format/note.ts';
 import type { TelemetryRecord } from '../format/record.ts';
+import { loadKeyFile } from '../keys/file.ts';
 import { directoryTiles } from '../tiles/source.ts';
+import { adoptFirstPolicy, applyChanges } from './changes.ts';
 import type { SealerConfig } from './config.ts';
+import { CosignSide } from './cosign.ts';
 import { criticalBy, type IsCritical } from './critical.ts';
 import { fileDisk, type LedgerDisk } from './disk.ts';
-import { loadOrCreateGatewayKey } from './key.ts';
+import { loadOrCreateGatewayKey, nextKeyPath } from './key.ts';
+import { LossAccount, REFUSED_CAUSE } from './losses.ts';
 import { openSealer } from './open.ts';
 import { declareRemovals } from './prune.ts';
 import type { SealClock, Sealer } from './sealer.ts';
@@ -26,6 +31,11 @@ const AFTER_CRITICAL_MAX = 2_000;
 
 /** Removals that wait to be declared are looked for this often. */
 const REMOVALS_MS = 250;
+
+/** Policy and key changes are looked for this often. */
+const CHANGES_MS = 1_000;
+/** At the end of a run the last checkpoint has this long to become final. */
+const FINISH_MS = 2_000;
 
 /** process.uptime counts CLOCK_MONOTONIC from the start of the process, the same in every thread. */
 export const systemClock: SealClock = {
@@ -43,11 +53,15 @@ export async function sealStage(
   ports: SealStagePorts = { disk: fileDisk, clock: systemClock },
 ): Promise<void> {
   const { reader, config, dataDir, signal } = context;
+  const key = loadOrCreateGatewayKey(dataDir);
+  const cosign = new CosignSide(context, ports.clock);
   const opened = await openSealer({
     ...ports,
     dataDir,
     config,
-    key: loadOrCreateGatewayKey(dataDir),
+    key,
+    nextKey: loadKeyFile(nextKeyPath(dataDir)),
+    mayGoOn: async (epochs, signed) => (await cosign.ask(epochs, signed))?.message ?? null,
     checkpoints: context.state,
     readRecords: (first, count) => readHeld(reader, first, count),
     isDropped: (at) => context.state.removalOf(at) === 'drop-oldest',
@@ -61,6 +75,7 @@ export async function sealStage(
     });
     context.report({ alarm: reason, alarmMessage: message });
     if (!signal.aborted) await once(signal, 'abort');
+    await cosign.finish(0);
     return;
   }
   if (opened.repairedFiles.length > 0) {
@@ -69,7 +84,11 @@ export async function sealStage(
       count: opened.repairedFiles.length,
     });
   }
-  await new SealLoop(context, opened.sealer, ports.clock).run();
+  const { sealer } = opened;
+  const { firstPolicy } = config;
+  if (firstPolicy !== undefined) adoptFirstPolicy(sealer, key, firstPolicy, context.log);
+  cosign.attach(sealer);
+  await new SealLoop(context, sealer, cosign, ports.clock).run();
 }
 
 /** What the log can give of these records; nothing where they are damaged: their block is then refused. */
@@ -85,20 +104,29 @@ async function readHeld(reader: LogReader, first: number, count: number): Promis
 class SealLoop {
   readonly #context: StageContext<SealerConfig>;
   readonly #sealer: Sealer;
+  readonly #cosign: CosignSide;
+  readonly #losses: LossAccount;
   readonly #clock: SealClock;
   readonly #isCritical: IsCritical | null;
   /** Monotonic time at which the open round is committed, null while none is open. */
   #deadlineMs: number | null = null;
   #lastBlockMs: number;
   #removalsMs: number;
+  #changesMs = 0;
+  /** Monotonic time at which losses are next put into the ledger. */
+  #lossesMs: number;
 
-  constructor(context: StageContext<SealerConfig>, sealer: Sealer, clock: SealClock) {
+  constructor(context: StageContext<SealerConfig>, sealer: Sealer, cosign: CosignSide, clock: SealClock) {
+    const { config, state, name } = context;
     this.#context = context;
     this.#sealer = sealer;
+    this.#cosign = cosign;
+    this.#losses = new LossAccount(config.bootId, state.loadCursor(name)?.state ?? null, clock.nowMs());
     this.#clock = clock;
     this.#isCritical = criticalBy(context.config.ledger.critical);
     this.#lastBlockMs = clock.monotonicMs();
     this.#removalsMs = this.#lastBlockMs;
+    this.#lossesMs = this.#lastBlockMs + config.ledger.heartbeatMs;
   }
 
   async run(): Promise<void> {
@@ -106,7 +134,10 @@ class SealLoop {
     const sealer = this.#sealer;
     this.#reportHead();
     while (!signal.aborted) {
+      if (this.#cosign.rolledBack) return this.#standStill(this.#cosign.rolledBack.message);
       await this.#declareRemovals();
+      this.#takeChanges();
+      this.#declareRefused();
       const waitMs = this.#deadlineMs === null ? Math.min(REMOVALS_MS, this.#msToHeartbeat()) : 0;
       const isCaughtUp = await this.#read(waitMs);
       const now = this.#clock.monotonicMs();
@@ -128,8 +159,42 @@ class SealLoop {
     }
     // Shutting down in order: what is durable by now and fits one round is sealed; the rest waits in the log.
     while (!sealer.roundFull && !(await this.#read(0)));
+    this.#gapForRefused();
     sealer.cut();
     this.#commit();
+    await this.#cosign.finish(FINISH_MS);
+  }
+
+  /** Nothing more is signed: a second history would be one too many. Ingest goes on. */
+  async #standStill(message: string): Promise<void> {
+    this.#context.log('error', `sealing ends: ${message}. See docs/operations.md`);
+    if (!this.#context.signal.aborted) await once(this.#context.signal, 'abort');
+    await this.#cosign.finish(0);
+  }
+
+  #takeChanges(): void {
+    const now = this.#clock.monotonicMs();
+    if (now < this.#changesMs) return;
+    this.#changesMs = now + CHANGES_MS;
+    const { dataDir, log } = this.#context;
+    const changed = applyChanges(this.#sealer, dataDir, log);
+    if (changed === null) return;
+    this.#deadlineMs = null;
+    this.#committed();
+    if (changed === 'policy') this.#cosign.policyChanged();
+  }
+
+  /** While records arrive there are no heartbeats: what was refused meanwhile gets a block of its own. */
+  #declareRefused(): void {
+    const now = this.#clock.monotonicMs();
+    if (now < this.#lossesMs || this.#sealer.roundFull) return;
+    this.#lossesMs = now + this.#context.config.ledger.heartbeatMs;
+    this.#gapForRefused();
+  }
+
+  #gapForRefused(): void {
+    const losses = this.#losses.take(this.#context.losses?.(), this.#clock.nowMs());
+    if (losses) this.#sealer.gap({ cause: REFUSED_CAUSE, ...losses });
   }
 
   /** Takes what the log has, at most FETCH_BYTES; true when nothing durable is left to read. */
@@ -192,12 +257,14 @@ class SealLoop {
     this.#lastBlockMs = this.#clock.monotonicMs();
     // Retention goes by it, and the lag others show; the sealer itself goes by the block log.
     const last = this.#sealer.last!;
-    this.#context.state.saveCursor(this.#context.name, offset(last.first + last.count));
+    this.#context.state.saveCursor(this.#context.name, offset(last.first + last.count), this.#losses.state);
     this.#reportHead();
+    this.#cosign.committed();
   }
 
   #heartbeat(): void {
-    this.#sealer.heartbeat();
+    this.#lossesMs = this.#clock.monotonicMs() + this.#context.config.ledger.heartbeatMs;
+    this.#sealer.heartbeat(this.#losses.take(this.#context.losses?.(), this.#clock.nowMs()));
     this.#commit();
   }
 
@@ -210,9 +277,10 @@ class SealLoop {
       sealed: last.first + last.count,
       checkpointSize: size,
       checkpointMs: last.sealedMs,
-      // Without authorities final means: signed by this gateway.
-      final: true,
-      alarm: null,
+      verifierKey: formatVerifierKey(this.#sealer.epochs.key),
+      policyEpoch: this.#sealer.epochs.policy.epoch,
+      // Without authorities final means: signed by this gateway. With them, the cosigner says it.
+      ...(this.#cosign.isAlone && { final: true, finalSize: size, alarm: null }),
     });
   }
 

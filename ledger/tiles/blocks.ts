@@ -26,8 +26,8 @@ export interface BlockEntry {
 }
 
 /** The served checkpoint, null before the first. @throws FormatError when it is not a checkpoint note. */
-export async function readHead(read: TileReader): Promise<Head | null> {
-  const bytes = await read(CHECKPOINT_PATH);
+export async function readHead(read: TileReader, path: string = CHECKPOINT_PATH): Promise<Head | null> {
+  const bytes = await read(path);
   if (!bytes) return null;
   const note = fromUtf8(bytes, 'checkpoint', 'CHECKPOINT_INVALID');
   return { note, checkpoint: parseCheckpoint(parseNote(note).text) };

@@ -16,7 +16,7 @@ import type { Proof } from '../format/proof.ts';
 import { MAX_RANGE_RECORDS, type RangeProof, type RemovedRecord } from '../format/proof-range.ts';
 import { createRecordHasher, type TelemetryRecord } from '../format/record.ts';
 import { fromUtf8 } from '../format/text.ts';
-import type { TileReader } from '../format/tile.ts';
+import { CHECKPOINT_PATH, FINAL_CHECKPOINT_PATH, type TileReader } from '../format/tile.ts';
 import { TileTree } from '../format/tile-tree.ts';
 import { HASH_BYTES, pathInPlace, rootInPlace } from './batchtree.ts';
 import { type ReadLeaves, type ReadRecords, readBlockLeaves, readSpan } from './blockrecords.ts';
@@ -82,7 +82,8 @@ export class Prover {
   readonly #leaves = new Map<number, Buffer>();
   readonly #lists = new Map<number, readonly DeviceSummary[]>();
   readonly #fixed: Head | null;
-  #head: HeadReaders | null = null;
+  /** By path of the checkpoint: at most two. */
+  readonly #heads = new Map<string, HeadReaders>();
 
   constructor(options: ProveOptions) {
     this.#tiles = cachedTiles(options.tiles);
@@ -92,7 +93,7 @@ export class Prover {
 
   /** @throws FormatError when the ledger's own files cannot be read (TILE_MISSING, BLOCK_INVALID, …) */
   async prove(offset: number): Promise<ProveResult> {
-    const head = await this.#currentHead();
+    const head = await this.#headFor(offset);
     const entry = head && (await head.blocks.covering(offset));
     if (!head || !entry) return { kind: 'not-sealed-yet', sealedEnd: await sealedEnd(head) };
     const { block, bytes } = entry;
@@ -128,7 +129,7 @@ export class Prover {
   async proveRange(first: number, last: number, maxBytes = MAX_RANGE_BYTES): Promise<RangeResult> {
     if (!(first <= last && last - first < MAX_RANGE_RECORDS))
       throw new RangeError(`a range has 1 to ${MAX_RANGE_RECORDS} records`);
-    const head = await this.#currentHead();
+    const head = await this.#headFor(last);
     const ends = head && [await head.blocks.covering(first), await head.blocks.covering(last)];
     if (!head || !ends?.[0] || !ends[1]) return { kind: 'not-sealed-yet', sealedEnd: await sealedEnd(head) };
     const lowest = ends[0].block.height;
@@ -168,7 +169,7 @@ export class Prover {
 
   /** What the block at this height sealed of a device, from the records of the block. @throws FormatError as prove */
   async proveDevice(height: number, device: string): Promise<DeviceResult> {
-    const head = await this.#currentHead();
+    const head = await this.#readHead(CHECKPOINT_PATH);
     if (!head || height >= head.checkpoint.size) return { kind: 'no-summary' };
     const { block } = await head.blocks.at(height);
     const commitment = devicesOf(block);
@@ -215,18 +216,28 @@ export class Prover {
     return { records, removed, path, matches: root !== null && equalBytes(root, block.root) };
   }
 
-  async #currentHead(): Promise<HeadReaders | null> {
-    const head = this.#fixed ?? (await readHead(this.#tiles));
+  /** The newest checkpoint a quorum has cosigned where it covers the offset, else the newest there is. */
+  async #headFor(offset: number): Promise<HeadReaders | null> {
+    const newest = await this.#readHead(CHECKPOINT_PATH);
+    if (this.#fixed) return newest;
+    const final = await this.#readHead(FINAL_CHECKPOINT_PATH);
+    const isOlder = final !== null && newest !== null && final.checkpoint.size < newest.checkpoint.size;
+    return isOlder && (await final.blocks.covering(offset)) ? final : newest;
+  }
+
+  async #readHead(path: string): Promise<HeadReaders | null> {
+    const head = this.#fixed ?? (await readHead(this.#tiles, path));
     if (!head) return null;
-    if (this.#head?.note !== head.note) {
-      const { size } = head.checkpoint;
-      this.#head = {
-        ...head,
-        blocks: new BlockLog(this.#tiles, size),
-        tree: new TileTree({ read: this.#tiles, size, hash: nodeSha256 }),
-      };
-    }
-    return this.#head;
+    const known = this.#heads.get(path);
+    if (known?.note === head.note) return known;
+    const { size } = head.checkpoint;
+    const readers = {
+      ...head,
+      blocks: new BlockLog(this.#tiles, size),
+      tree: new TileTree({ read: this.#tiles, size, hash: nodeSha256 }),
+    };
+    this.#heads.set(path, readers);
+    return readers;
   }
 
   /** Leaf hashes of a whole block; null where the log does not hold them all. */

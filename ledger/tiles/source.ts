@@ -7,6 +7,7 @@ import {
   CHECKPOINT_PATH,
   decodeEntryBundle,
   encodeEntryBundle,
+  FINAL_CHECKPOINT_PATH,
   parseTilePath,
   TILE_WIDTH,
   type TileReader,
@@ -14,7 +15,7 @@ import {
 } from '../format/tile.ts';
 
 function isLogPath(path: string): boolean {
-  if (path === CHECKPOINT_PATH) return true;
+  if (path === CHECKPOINT_PATH || path === FINAL_CHECKPOINT_PATH) return true;
   try {
     parseTilePath(path);
     return true;
@@ -73,7 +74,7 @@ export function cachedTiles(read: TileReader, maxFiles = 64): TileReader {
       return known;
     }
     const bytes = await read(path);
-    if (bytes && isLogPath(path) && path !== CHECKPOINT_PATH && parseTilePath(path).width === TILE_WIDTH) {
+    if (bytes && path.startsWith('tile/') && isLogPath(path) && parseTilePath(path).width === TILE_WIDTH) {
       if (kept.size >= maxFiles) kept.delete(kept.keys().next().value!);
       kept.set(path, bytes);
     }

@@ -1,7 +1,7 @@
 // GET /ledger/…: the C2SP tlog-tiles log as it stands on disk. Serves only paths that specification names;
 // everything else in or around the directory does not exist here.
 import type { FastifyInstance } from 'fastify';
-import { CHECKPOINT_PATH, type TileReader } from '../../../ledger/format/tile.ts';
+import { CHECKPOINT_PATH, FINAL_CHECKPOINT_PATH, type TileReader } from '../../../ledger/format/tile.ts';
 import { sendProblem } from '../../ingest/problem.ts';
 
 export function ledgerFileRoutes(app: FastifyInstance, tiles: TileReader): void {
@@ -9,8 +9,8 @@ export function ledgerFileRoutes(app: FastifyInstance, tiles: TileReader): void 
   app.get<{ Params: { '*': string } }>('/ledger/*', access, async (request, reply) => {
     const path = request.params['*'];
     const bytes = await tiles(path);
-    if (path === CHECKPOINT_PATH) {
-      if (!bytes) return sendProblem(reply, missing('No checkpoint has been signed yet.'));
+    if (path === CHECKPOINT_PATH || path === FINAL_CHECKPOINT_PATH) {
+      if (!bytes) return sendProblem(reply, missing('There is no such checkpoint yet.'));
       return reply.header('cache-control', 'no-store').type('text/plain; charset=utf-8').send(bytes);
     }
     if (!bytes) return sendProblem(reply, missing('There is no such tile.'));

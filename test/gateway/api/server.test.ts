@@ -384,6 +384,7 @@ describe('a gateway that has just begun', () => {
       checkpointSize: 0,
       checkpointMs: null,
       final: false,
+      finalSize: 0,
       problem: null,
     });
     expect(await ask('/ledger/checkpoint')).toMatchObject({ status: 404, json: { code: 'not-found' } });

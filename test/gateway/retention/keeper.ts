@@ -10,6 +10,7 @@ import { RetentionEngine } from '../../../gateway/retention/engine.ts';
 import type { StageFigures } from '../../../gateway/stage/types.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
 import { type RecordInput, SOURCE } from '../../../ledger/format/record.ts';
+import { ledgerSchema } from '../../../ledger/seal/config.ts';
 import { sealStage } from '../../../ledger/seal/stage.ts';
 import { ORIGIN, sealUntilDone } from '../../ledger/fsck/gateway.ts';
 
@@ -133,7 +134,7 @@ export async function runSealer(
         origin: ORIGIN,
         software: 'tidemark test',
         bootId: '00000000000000aa',
-        ledger: { blockRecordsMax: 37, blockIntervalMs: 10, heartbeatMs: 60_000, critical: [] },
+        ledger: { ...ledgerSchema.parse({}), blockRecordsMax: 37, blockIntervalMs: 10 },
         recovery: log.recovery,
       },
       dataDir,

@@ -60,10 +60,7 @@ export async function sealUntilDone(
         origin: ORIGIN,
         software: 'tidemark test',
         bootId: options.bootId ?? '00000000000000aa',
-        ledger: {
-          ...ledgerSchema.parse({ blockRecordsMax: 100, blockIntervalMs: 10, heartbeatMs: 60_000 }),
-          ...options.ledger,
-        },
+        ledger: { ...ledgerSchema.parse({}), blockRecordsMax: 100, blockIntervalMs: 10, ...options.ledger },
         recovery: log.recovery,
       },
       dataDir,

@@ -111,7 +111,7 @@ test('critical records are sealed without waiting, in blocks of their own; the r
   for (const [, , names] of critical) expect(names).toEqual(['alarm']);
   expect(await audit(dir.dataDir)).toMatchObject({ verdict: 'clean', sealedEnd: 15 });
 
-  const listed = new SealedBlocks(tiles);
+  const listed = new SealedBlocks(tiles, () => Number.POSITIVE_INFINITY);
   const page = await listed.critical(1, null);
   expect(page.critical).toMatchObject([{ first: 10, count: 1, critical: ['alarm'] }]);
   const rest = await listed.critical(100, page.next);

@@ -6,7 +6,12 @@ import { join } from 'node:path';
 import { StateStore } from '../../../gateway/state/state.ts';
 import type { Offset } from '../../../ledger/format/brand.ts';
 import { SOURCE, type TelemetryRecord } from '../../../ledger/format/record.ts';
-import type { LedgerConfig, RecoveryFacts, SealerConfig } from '../../../ledger/seal/config.ts';
+import {
+  type LedgerConfig,
+  ledgerSchema,
+  type RecoveryFacts,
+  type SealerConfig,
+} from '../../../ledger/seal/config.ts';
 import { fileDisk, type LedgerDisk } from '../../../ledger/seal/disk.ts';
 import { type GatewayKey, loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
 import { type OpenedSealer, openSealer } from '../../../ledger/seal/open.ts';
@@ -76,13 +81,7 @@ export class World {
       origin: options.origin ?? ORIGIN,
       software: 'tidemark test',
       bootId: options.bootId ?? '00000000000000aa',
-      ledger: {
-        blockRecordsMax: 10,
-        blockIntervalMs: 1_000,
-        heartbeatMs: 60_000,
-        critical: [],
-        ...options.ledger,
-      },
+      ledger: { ...ledgerSchema.parse({}), blockRecordsMax: 10, ...options.ledger },
       ...(options.recovery ? { recovery: options.recovery } : {}),
     };
   }

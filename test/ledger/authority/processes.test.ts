@@ -1,0 +1,215 @@
+// Four real processes on loopback: a gateway and three authorities. Final at quorum, pending otherwise; one authority down,
+// cut off in the middle of everything, then restored. And what an authority does for a gateway: blocks kept for it, and an
+// end to sealing when its data directory was set back.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Status } from '../../../gateway/api/status.ts';
+import { originHash } from '../../../ledger/authority/evidence-files.ts';
+import { cosigners } from '../../../ledger/format/epochs.ts';
+import { parseNote } from '../../../ledger/format/note.ts';
+import { parsePolicy } from '../../../ledger/format/policy.ts';
+import { gatewayVerifierKey, loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
+import {
+  ended,
+  freePort,
+  type Gateway,
+  ROOT,
+  startGateway,
+  tidemark,
+  untilListening,
+} from '../../support/processes.ts';
+
+const ORIGIN = 'test.example.com/gateway';
+const BIN = join(ROOT, 'bin', 'tidemark.ts');
+
+class AuthorityProcess {
+  readonly name: string;
+  readonly config: string;
+  readonly port: number;
+  readonly key: string;
+  child: ChildProcess | null = null;
+
+  constructor(folder: string, name: string, port: number, key: string) {
+    this.name = name;
+    this.port = port;
+    this.key = key;
+    this.config = join(folder, `${name}.yaml`);
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  async start(): Promise<void> {
+    const child = spawn(process.execPath, [BIN, 'authority', '-c', this.config], { stdio: 'ignore' });
+    this.child = child;
+    await untilListening(this.port, child);
+  }
+
+  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    if (!this.child) return;
+    this.child.kill('SIGCONT');
+    this.child.kill(signal);
+    await ended(this.child);
+    this.child = null;
+  }
+}
+
+let folder: string;
+let authorities: AuthorityProcess[];
+let gateway: Gateway | null = null;
+let httpPort: number;
+let policyFile: string;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tidemark-quorum-'));
+  httpPort = await freePort();
+  const gatewayKey = gatewayVerifierKey(ORIGIN, loadOrCreateGatewayKey(join(folder, 'data')));
+  authorities = await Promise.all(
+    ['operator', 'regulator', 'vendor'].map(async (name) => {
+      const port = await freePort();
+      writeFileSync(
+        join(folder, `${name}.yaml`),
+        `name: ${name}.example.com\ndataDir: ${name}\nport: ${port}\ngateways:\n  - keys: ['${gatewayKey}']\n${name === 'vendor' ? `    mirror: http://127.0.0.1:${httpPort}/ledger\n` : ''}`,
+      );
+      const { stdout } = await tidemark(['authority', 'key', '-c', join(folder, `${name}.yaml`)]);
+      return new AuthorityProcess(folder, name, port, stdout.trim());
+    }),
+  );
+  policyFile = join(folder, 'policy.txt');
+  writeFileSync(
+    policyFile,
+    `log ${gatewayKey}\n${authorities.map(({ name, key, url }) => `witness ${name} ${key} ${url}\n`).join('')}group any-two 2 operator regulator vendor\nquorum any-two\n`,
+  );
+});
+afterEach(async () => {
+  await gateway?.kill('SIGKILL');
+  gateway = null;
+  for (const authority of authorities) await authority.end('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const begin = async (dataDir = join(folder, 'data')) => {
+  gateway = await startGateway({
+    dataDir,
+    httpPort,
+    yaml: `ledger: { policy: ${policyFile}, blockIntervalMs: 50, heartbeatMs: 1000, cosign: { timeoutMs: 1000, retryFirstMs: 50, retryMaxMs: 300, startWaitMs: 5000 } }`,
+  });
+  return gateway;
+};
+const status = async () => (await (await fetch(`${gateway!.url}/api/v1/status`)).json()) as Status;
+const until = <T>(check: () => T | Promise<T>) => vi.waitFor(check, { timeout: 30_000, interval: 50 });
+const send = async (value: number) => {
+  const response = await fetch(`${gateway!.url}/api/v1/ingest/plant/pump-1/vibration`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ value }),
+  });
+  expect(response.ok).toBe(true);
+};
+const finalBeyond = (size: number) =>
+  until(async () => {
+    const { ledger } = await status();
+    expect(ledger.finalSize).toBeGreaterThan(size);
+    return ledger.finalSize;
+  });
+
+test('final at quorum with one down, pending with two away, final again once one is back; nothing is lost in between', async () => {
+  const [operator, regulator, vendor] = authorities as [AuthorityProcess, AuthorityProcess, AuthorityProcess];
+  await operator.start();
+  await regulator.start();
+  await begin();
+  await send(1);
+  let final = await finalBeyond(2);
+  const policy = parsePolicy(readFileSync(policyFile, 'utf8'));
+  const served = await (await fetch(`${gateway!.url}/ledger/checkpoint.final`)).text();
+  expect(cosigners(parseNote(served), policy)).toEqual(new Set(['operator', 'regulator']));
+  expect((await status()).stages.sealer).toMatchObject({ 'authority.vendor.state': 'failing' });
+
+  // Cut off: it takes connections and never answers.
+  regulator.child!.kill('SIGSTOP');
+  await send(2);
+  await until(async () =>
+    expect((await status()).stages.sealer!['authority.regulator.state']).toBe('failing'),
+  );
+  await until(async () => {
+    const { ledger } = await status();
+    expect(ledger.blocks).toBeGreaterThan(ledger.finalSize + 1);
+    expect(ledger.final).toBe(false);
+    final = ledger.finalSize;
+  });
+  // Its proof is pending, and says so; sealing went on.
+  await send(3);
+  const pending = await until(async () => {
+    const result = await tidemark([
+      'prove',
+      '--offset',
+      '2',
+      '--url',
+      gateway!.url,
+      '--out',
+      join(folder, 'p.json'),
+    ]);
+    expect(result.code).toBe(0);
+    return tidemark(['verify', join(folder, 'p.json'), '--policy', policyFile]);
+  });
+  expect(pending.code).toBe(0);
+  expect(pending.stdout).toContain('pending');
+
+  regulator.child!.kill('SIGCONT');
+  final = await finalBeyond(final);
+  await vendor.start();
+  await until(async () => expect((await status()).stages.sealer!.authoritiesUp).toBe(3));
+  await until(async () => {
+    await tidemark(['prove', '--offset', '2', '--url', gateway!.url, '--out', join(folder, 'p.json')]);
+    const result = await tidemark(['verify', join(folder, 'p.json'), '--policy', policyFile]);
+    expect(result.stdout).toContain('valid, final');
+  });
+
+  // The vendor's mirror has caught up with what it cosigned, and is a ledger like any other.
+  await until(async () => {
+    const head = await fetch(`${vendor.url}/mirror/${originHash(ORIGIN)}/checkpoint`);
+    expect(Number((await head.text()).split('\n')[1])).toBeGreaterThan(final);
+  });
+  expect(
+    (await fetch(`${vendor.url}/mirror/${originHash(ORIGIN)}/tile/entries/000.p/1`)).status,
+  ).toBeLessThan(500);
+  expect((await gateway!.kill()).code).toBe(0);
+  gateway = null;
+  const { code, stdout } = await tidemark(['audit', join(folder, 'data'), '--policy', policyFile]);
+  expect(stdout).not.toContain('ERROR');
+  expect(code).toBe(0);
+}, 120_000);
+
+test('a data directory set back to an earlier day is told so by an authority, and signs nothing', async () => {
+  await Promise.all(authorities.map((authority) => authority.start()));
+  await begin();
+  await send(1);
+  await finalBeyond(2);
+  await gateway!.kill();
+  cpSync(join(folder, 'data'), join(folder, 'yesterday'), { recursive: true });
+  await begin();
+  await send(2);
+  const size = await until(async () => {
+    const { ledger } = await status();
+    expect(ledger.final && ledger.sealed === 2).toBe(true);
+    return ledger.finalSize;
+  });
+  await gateway!.kill();
+
+  await begin(join(folder, 'yesterday'));
+  const alarmed = await until(async () => {
+    const now = await status();
+    expect(now.stages.sealer!.alarm).toBe('rolled-back');
+    return now;
+  });
+  expect(alarmed.ledger.blocks).toBeLessThan(size);
+  expect(alarmed.stages.sealer!.alarmMessage).toContain('this disk knows');
+  // Ingest goes on; nothing of it is signed, and no authority has seen a second history.
+  await send(3);
+  expect((await status()).ledger.blocks).toBe(alarmed.ledger.blocks);
+  for (const { url } of authorities) expect(await (await fetch(`${url}/evidence`)).json()).toEqual([]);
+}, 120_000);
