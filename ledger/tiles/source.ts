@@ -43,7 +43,7 @@ function ifMissing<T>(error: unknown, value: T): T {
 
 /** A partial tile is the front of every wider one: the sealer keeps few, and who asks by an older checkpoint gets it from those. */
 async function fromWider(ledgerDir: string, path: string): Promise<Uint8Array | null> {
-  if (path === CHECKPOINT_PATH) return null;
+  if (!path.startsWith('tile/')) return null;
   const tile = parseTilePath(path);
   if (tile.width === TILE_WIDTH) return null;
   const names = await readdir(dirname(join(ledgerDir, path))).catch((error: unknown) => ifMissing(error, []));
