@@ -1,6 +1,7 @@
 // The gateway's HTTP API as this page uses it: shapes and requests. Keeps nothing.
 import { fromBase64 } from '../../../ledger/format/base64.ts';
 import type { RecordJson } from '../../../ledger/format/record.ts';
+import { withToken } from './token.ts';
 
 /** A stage's figures by name; `lag` (records), `running`, `lastError`, `alarm` and `alarmMessage` where it has them. */
 export type StageFigures = Readonly<Record<string, number | string | boolean | null | undefined>>;
@@ -78,19 +79,23 @@ export interface Anomaly {
 /** A refusal or failure, in words for people. `code` is the problem's, or 'unreachable'. */
 export class ApiError extends Error {
   readonly code: string;
+  /** 0: there was no answer. */
+  readonly status: number;
   readonly retryAfterMs: number | null;
 
-  constructor(code: string, message: string, retryAfterMs: number | null = null) {
+  constructor(code: string, message: string, retryAfterMs: number | null = null, status = 0) {
     super(message);
+    this.status = status;
     this.code = code;
     this.retryAfterMs = retryAfterMs;
   }
 }
 
-async function get(path: string, signal?: AbortSignal): Promise<Response> {
+/** @throws ApiError */
+export async function get(path: string, signal?: AbortSignal): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(path, { cache: 'no-store', ...(signal ? { signal } : {}) });
+    response = await fetch(path, withToken(signal ? { signal } : {}));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError('unreachable', 'The gateway does not answer. Is it running?');
@@ -103,6 +108,7 @@ async function get(path: string, signal?: AbortSignal): Promise<Response> {
     typeof code === 'string' ? code : 'failed',
     typeof detail === 'string' ? detail : `The gateway answered ${response.status}.`,
     after > 0 ? after * 1000 : null,
+    response.status,
   );
 }
 

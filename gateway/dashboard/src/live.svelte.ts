@@ -4,6 +4,7 @@
 import type { RecordJson } from '../../../ledger/format/record.ts';
 import {
   type Anomaly,
+  type ApiError,
   anomalyOf,
   type Block,
   getAnomalies,
@@ -11,8 +12,11 @@ import {
   type RateHistory,
   type Status,
 } from './api.ts';
+import { listen } from './events.ts';
+import { forgetToken, keepToken, tokenGiven } from './token.ts';
 
-export type Line = 'connecting' | 'live' | 'reconnecting';
+/** signed-out: the gateway wants a token, or another one. */
+export type Line = 'connecting' | 'live' | 'reconnecting' | 'signed-out';
 
 const KEPT_SECONDS = 300;
 export const SHOWN_ANOMALIES = 12;
@@ -24,6 +28,9 @@ const RETRY_MAX_MS = 15_000;
 
 export class Live {
   line = $state<Line>('connecting');
+  /** Why the gateway wants a token; '' until it does. */
+  problem = $state('');
+  hasToken = $state(tokenGiven() !== null);
   status = $state.raw<Status | null>(null);
   anomalies = $state.raw<readonly Anomaly[]>([]);
   blocks = $state.raw<readonly Block[]>([]);
@@ -32,7 +39,7 @@ export class Live {
   /** The gateway's clock at the last figures; ages are told by it, not by this computer's clock. */
   nowMs = $derived(this.status?.nowMs ?? Date.now());
 
-  #events: EventSource | null = null;
+  #stop: (() => void) | null = null;
   #silence: ReturnType<typeof setTimeout> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #retryMs = RETRY_FIRST_MS;
@@ -47,20 +54,59 @@ export class Live {
   }
 
   #connect(): void {
-    const events = new EventSource('/api/v1/tail');
-    this.#events = events;
     this.#listenForSilence();
-    events.addEventListener('open', () => void this.#catchUp());
-    events.addEventListener('history', (event) => this.#onHistory(JSON.parse(event.data) as RateHistory));
-    events.addEventListener('figures', (event) => this.#onFigures(JSON.parse(event.data) as Status));
-    events.addEventListener('record', (event) => this.#onRecord(JSON.parse(event.data) as RecordJson));
-    events.addEventListener('error', () => this.#reconnect());
+    this.#stop = listen('/api/v1/tail', {
+      onOpen: () => void this.#catchUp(),
+      onEvent: (name, data) => {
+        if (name === 'history') this.#onHistory(JSON.parse(data) as RateHistory);
+        else if (name === 'figures') this.#onFigures(JSON.parse(data) as Status);
+        else if (name === 'record') this.#onRecord(JSON.parse(data) as RecordJson);
+      },
+      onEnd: (error) => this.#onEnd(error),
+    });
+  }
+
+  signIn(token: string): void {
+    if (!/^[\x21-\x7e]+$/.test(token)) {
+      this.problem = 'That is no token: it has letters, digits, - and _ only.';
+      return;
+    }
+    keepToken(token);
+    this.hasToken = true;
+    this.#again();
+  }
+
+  signOut(): void {
+    forgetToken();
+    this.hasToken = false;
+    this.status = null;
+    this.anomalies = [];
+    this.blocks = [];
+    this.#blocksOf = -1;
+    this.#again();
+  }
+
+  #again(): void {
+    this.#drop();
+    clearTimeout(this.#retry);
+    this.line = 'connecting';
+    this.#connect();
+  }
+
+  #onEnd(error: ApiError): void {
+    if (error.status !== 401 && !(error.status === 403 && error.code === 'not-allowed')) {
+      this.#reconnect();
+      return;
+    }
+    this.#drop();
+    this.line = 'signed-out';
+    this.problem = error.message;
   }
 
   #drop(): void {
     clearTimeout(this.#silence);
-    this.#events?.close();
-    this.#events = null;
+    this.#stop?.();
+    this.#stop = null;
   }
 
   #reconnect(): void {
