@@ -9,6 +9,7 @@ import { type Act, actRecord } from '../gateway/access/acts.ts';
 import { Administration } from '../gateway/access/administration.ts';
 import { AccessControl } from '../gateway/access/control.ts';
 import { AccessStore } from '../gateway/access/store.ts';
+import { TlsMaterial } from '../gateway/access/tls.ts';
 import { Admission } from '../gateway/admission/admission.ts';
 import type { AdmissionFigures } from '../gateway/admission/types.ts';
 import { DerivedTail } from '../gateway/api/derived.ts';
@@ -157,6 +158,7 @@ async function start(
   const httpLogger = logger.child({}, { level: logger.isLevelEnabled('warn') ? 'warn' : logger.level });
   const caps = new ConnectionCaps(config.connections);
   let mqtt: MqttServer | null = null;
+  const tls = config.http.tls ? TlsMaterial.load(config.http.tls, 'http.tls') : null;
   const reloader = new Reloader({
     inForce: config,
     load,
@@ -168,7 +170,7 @@ async function start(
       caps,
       stages,
       loggers: [logger, httpLogger],
-      tls: () => ({ mqtt: mqtt?.tls ?? null }),
+      tls: () => ({ mqtt: mqtt?.tls ?? null, http: tls }),
     }),
   });
   const local = new WeakSet<Socket>();
@@ -187,6 +189,7 @@ async function start(
   const http = opened.add(
     await createHttpServer({
       config: config.http,
+      tls,
       gateway: {
         version: VERSION,
         origin,

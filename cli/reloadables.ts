@@ -21,7 +21,7 @@ export interface ReloadedParts {
   /** The gateway's own, and those that hear warnings only. */
   readonly loggers: readonly [Logger, ...Logger[]];
   /** Of the listeners that have TLS switched on. */
-  readonly tls: () => Readonly<Record<'mqtt', TlsMaterial | null>>;
+  readonly tls: () => Readonly<Record<'mqtt' | 'http', TlsMaterial | null>>;
 }
 
 export function reloadables(parts: ReloadedParts): Reloadable[] {
@@ -51,6 +51,11 @@ export function reloadables(parts: ReloadedParts): Reloadable[] {
       'mqtt.tls',
       () => parts.tls().mqtt,
       ({ mqtt }) => tlsFilesOf(mqtt),
+    ),
+    tlsPart(
+      'http.tls',
+      () => parts.tls().http,
+      ({ http }) => http.tls ?? null,
     ),
     { keys: ['forwarders'], apply: (next) => stages.useForwarders(next) },
   ];

@@ -45,6 +45,10 @@ export class GivenReader {
     const counter = this.sequence === null ? match.sequence : null;
     const first = submission.payload[0];
     if ((time === null && counter === null) || first === undefined) return;
+    if ('json' in submission) {
+      this.#readValue(submission.json, time, counter);
+      return;
+    }
     if (!MAY_BEGIN_JSON.has(first)) {
       this.#readOther(submission, time, counter, first);
       return;
@@ -53,22 +57,24 @@ export class GivenReader {
     const wantsTime = time !== null && mayContain(text, time);
     const wantsCounter = counter !== null && mayContain(text, counter);
     if (!wantsTime && !wantsCounter) return;
-    const json =
-      'json' in submission ? submission.json : structuredPayload(submission.payload, submission.contentType);
-    if (wantsTime) this.eventMs = eventMsOf(resolvePointer(json, time));
-    if (wantsCounter) this.sequence = sequenceOf(resolvePointer(json, counter));
+    const json = structuredPayload(submission.payload, submission.contentType);
+    this.#readValue(json, wantsTime ? time : null, wantsCounter ? counter : null);
   }
+
+  #readValue(value: unknown, time: Pointer | null, counter: Pointer | null): void {
+    if (time !== null) this.eventMs = eventMsOf(resolvePointer(value, time));
+    if (counter !== null) this.sequence = sequenceOf(resolvePointer(value, counter));
+  }
+
   /** `first`: the payload's first byte. No CBOR map or array begins below 0x80. */
   #readOther(
-    { payload, contentType, ...rest }: Submission,
+    { payload, contentType }: Submission,
     time: Pointer | null,
     counter: Pointer | null,
     first: number,
   ): void {
     if (first >= 0x80 && isCbor(contentType)) {
-      const value = 'json' in rest ? rest.json : structuredPayload(payload, contentType);
-      if (time !== null) this.eventMs = eventMsOf(resolvePointer(value, time));
-      if (counter !== null) this.sequence = sequenceOf(resolvePointer(value, counter));
+      this.#readValue(structuredPayload(payload, contentType), time, counter);
     } else if (time !== null && isLineProtocol(contentType)) {
       this.eventMs = lineTimeMs(payload, contentType);
     }

@@ -1,5 +1,6 @@
 // The HTTP port's settings and limits. Holds no defaults that open the gateway to anyone but this machine.
 import { z } from 'zod';
+import { tlsConfigSchema } from '../access/tls.ts';
 import { httpIngestConfigSchema } from '../ingest/http/config.ts';
 
 const hostName = z
@@ -60,6 +61,9 @@ export const httpConfigSchema = z.strictObject({
     .max(600_000)
     .default(60_000)
     .describe('An idle connection is closed after this.'),
+  tls: tlsConfigSchema
+    .optional()
+    .describe('Certificate and key: the port then speaks HTTPS, and nothing else. Default plain HTTP.'),
   ingest: httpIngestConfigSchema.prefault({}).describe('What is particular to ingest over HTTP.'),
   maxConcurrentReads: z
     .number()

@@ -2,6 +2,7 @@
 // state of theirs and changes nothing through these.
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import type { AccessFigures } from '../access/control.ts';
+import type { TlsMaterial } from '../access/tls.ts';
 import type { DeviceSeen } from '../admission/devices.ts';
 import type { PressureFigures } from '../admission/pressure.ts';
 import type { AdmissionFigures } from '../admission/types.ts';
@@ -41,6 +42,8 @@ export interface GatewayIdentity {
 
 export interface ApiDeps {
   readonly config: HttpConfig;
+  /** Read from `config.tls`, where it is there: the server then speaks HTTPS. */
+  readonly tls?: TlsMaterial | null;
   readonly gateway: GatewayIdentity;
   readonly log: {
     readonly reader: SearchableLogReader;

@@ -1,8 +1,10 @@
 // Makes the gateway's HTTP server: guard, headers, problem bodies, the reading routes, the live tail; the plugins it
 // is given. Ingest takes its own paths first. It listens to nothing by itself and owns no state but what it shows.
-import { createServer } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import fastify, { type FastifyInstance, LogController } from 'fastify';
 import { directoryTiles } from '../../ledger/tiles/source.ts';
+import type { TlsMaterial } from '../access/tls.ts';
 import type { ApiDeps } from './deps.ts';
 import { useDoor } from './doorkeeper.ts';
 import { Gate } from './gate.ts';
@@ -76,7 +78,7 @@ export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> 
   return app;
 }
 
-function createApp({ config, logger, ingest }: ApiDeps): FastifyInstance {
+function createApp({ config, logger, ingest, tls }: ApiDeps): FastifyInstance {
   const app = fastify({
     loggerInstance: logger,
     // One logger for all: a child for each request would cost more than most requests need it for.
@@ -87,7 +89,7 @@ function createApp({ config, logger, ingest }: ApiDeps): FastifyInstance {
     requestTimeout: config.requestTimeoutMs,
     keepAliveTimeout: config.keepAliveTimeoutMs,
     serverFactory: (handler) => {
-      const server = createServer({ maxHeaderSize: config.maxHeaderBytes }, (request, response) => {
+      const server = createListener(config.maxHeaderBytes, tls ?? null, (request, response) => {
         if (!ingest.handle(request, response)) handler(request, response);
       });
       server.requestTimeout = config.requestTimeoutMs;
@@ -98,6 +100,13 @@ function createApp({ config, logger, ingest }: ApiDeps): FastifyInstance {
   });
   app.server.maxConnections = config.maxConnections;
   return app;
+}
+
+function createListener(maxHeaderSize: number, tls: TlsMaterial | null, listener: RequestListener): Server {
+  if (tls === null) return createServer({ maxHeaderSize }, listener);
+  const server = createTlsServer({ ...tls.serverOptions, maxHeaderSize }, listener);
+  tls.follow(server);
+  return server as Server;
 }
 
 interface Pulsed {

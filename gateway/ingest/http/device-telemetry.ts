@@ -61,6 +61,7 @@ function submit(
   const shared = {
     ...named,
     source: SOURCE.http,
+    connection: exchange.request.socket,
     fallbackDevice: '',
     contentType: 'application/json',
     sequence: null,

@@ -101,7 +101,7 @@ function submitLines(exchange: Exchange, target: WriteTarget, body: Buffer): voi
 }
 
 function submitLine(
-  { parts: { admission } }: Exchange,
+  { parts: { admission }, request: { socket: connection } }: Exchange,
   { principal, bucket, precision, topicOf }: WriteTarget,
   { bytes }: ProtocolLine,
   done: (outcome: Outcome) => void,
@@ -132,7 +132,17 @@ function submitLine(
   const { device } = principal;
   const payload = bytes;
   admission.submit(
-    { source: SOURCE.http, topic, device, fallbackDevice: '', contentType, payload, sequence: null, eventMs },
+    {
+      source: SOURCE.http,
+      connection,
+      topic,
+      device,
+      fallbackDevice: '',
+      contentType,
+      payload,
+      sequence: null,
+      eventMs,
+    },
     done,
   );
 }

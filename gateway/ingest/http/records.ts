@@ -69,7 +69,7 @@ function receiveRecords(exchange: Exchange, principal: Principal, head: IngestHe
     const isText = kind?.isText ?? isJsonMediaType(head.mediaType);
     if (isText && !isUtf8(body))
       exchange.refuse({ code: 'malformed', detail: 'the body is not valid UTF-8' });
-    else if (kind === null) submitOne(exchange, submissionOf(principal, head), body);
+    else if (kind === null) submitOne(exchange, submissionOf(exchange, principal, head), body);
     else submitMany(exchange, { principal, head, kind }, body);
   });
 }
@@ -83,10 +83,11 @@ function batchKind(exchange: Exchange, { mediaType }: IngestHead): BatchKind | n
 
 type Shared = Omit<Submission, 'payload' | 'json'>;
 
-function submissionOf(principal: Principal, head: IngestHead): Shared {
+function submissionOf({ request }: Exchange, principal: Principal, head: IngestHead): Shared {
   const { topic, device, sequence, eventMs, contentType, messageId } = head;
   return {
     source: SOURCE.http,
+    connection: request.socket,
     topic,
     device: principal.device ?? device,
     fallbackDevice: '',
@@ -138,7 +139,7 @@ function submitMany(
   } else if (typeof items === 'string') exchange.refuse({ code: 'malformed', detail: items });
   else if (items.length === 0) exchange.refuse({ code: 'malformed', detail: 'the batch has no records' });
   else {
-    const shared = { ...submissionOf(principal, head), contentType: kind.contentType };
+    const shared = { ...submissionOf(exchange, principal, head), contentType: kind.contentType };
     submitBatch(admission, items, shared, (result, refusal) => {
       if (result.accepted + result.duplicates > 0) exchange.answer(202, JSON_HEAD, asciiJson(result));
       else if (refusal?.kind === 'shed') exchange.refused(refusal, result);

@@ -141,7 +141,7 @@ export class WebSocketConnection {
       return;
     }
     this.#inFlight += 1;
-    const own = principal.device === null ? item : { ...item, device: principal.device };
+    const own = { ...item, connection: this, device: principal.device ?? item.device };
     admission.submit(own, (outcome) => {
       this.#inFlight -= 1;
       if (outcome.kind === 'shed') this.#shedThisTurn = true;
