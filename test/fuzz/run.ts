@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatTargets } from './format-targets.ts';
 import { logTargets } from './log-targets.ts';
-import { mqttTarget } from './mqtt-target.ts';
+import { mqttDecoderTarget, mqttTarget } from './mqtt-target.ts';
 import { damaged, Random } from './mutate.ts';
 import { sparkplugTarget } from './sparkplug-target.ts';
 import type { Target } from './target.ts';
@@ -30,6 +30,7 @@ const everything: Target[] = [
   ...formatTargets(),
   ...(await logTargets()),
   sparkplugTarget(),
+  mqttDecoderTarget(),
   await mqttTarget(),
 ];
 const targets = everything.filter(({ name }) => values.target === undefined || name === values.target);

@@ -22,7 +22,8 @@ export interface FlowOwner {
 const REJECTED: Readonly<Record<RejectReason, number>> = {
   malformed: REASON.payloadFormatInvalid,
   'bad-topic': REASON.topicNameInvalid,
-  'too-large': REASON.packetTooLarge,
+  // PUBACK and PUBREC have no 0x95 (§3.4.2.1, §3.5.2.1): that is for packets the connection cannot take.
+  'too-large': REASON.implementationSpecific,
   'not-allowed': REASON.notAuthorized,
   invalid: REASON.payloadFormatInvalid,
 };

@@ -1,0 +1,132 @@
+// What clients may rely on after a restart: sessions, subscriptions, queues, retained messages and QoS 2 identifiers,
+// after a proper end of the adapter and after kill -9 of the whole gateway.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import mqtt from 'mqtt';
+import { afterEach, expect, test } from 'vitest';
+import { startGateway } from '../../../support/processes.ts';
+import { Harness } from '../../admission/harness.ts';
+import { serve } from './serve.ts';
+import { publishPacket, pubrecs, pubrelPacket, Wire } from './wire.ts';
+
+const cleanups: (() => Promise<unknown> | unknown)[] = [];
+afterEach(async () => {
+  for (const clean of cleanups.splice(0).reverse()) await clean();
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+const kept = (port: number, protocolVersion: 4 | 5 = 5): mqtt.IClientOptions => ({
+  host: '127.0.0.1',
+  port,
+  protocolVersion,
+  clientId: 'kept',
+  clean: false,
+  reconnectPeriod: 0,
+  ...(protocolVersion === 5 ? { properties: { sessionExpiryInterval: 3_600 } } : {}),
+});
+
+/** What `options` receives on connecting until `count` messages have come. */
+async function arrivals(options: mqtt.IClientOptions, count: number): Promise<string[]> {
+  const got: string[] = [];
+  const client = mqtt.connect(options);
+  client.on('message', (topic, payload, { retain, qos }) =>
+    got.push(`${topic}=${payload} qos${qos}${retain ? ' retained' : ''}`),
+  );
+  await until(() => got.length >= count);
+  await client.endAsync();
+  return got;
+}
+
+test.each([4, 5] as const)(
+  'an end and a new start keep a session of protocol version %d',
+  async (version) => {
+    const harness = await Harness.open();
+    cleanups.push(() => harness.remove());
+    let server = await serve(harness);
+    const client = await mqtt.connectAsync(kept(server.port, version));
+    await client.subscribeAsync({ 'q/#': { qos: 2 }, 'other/#': { qos: 1 } });
+    await client.unsubscribeAsync('other/#');
+    await client.endAsync();
+    const publisher = await mqtt.connectAsync({ host: '127.0.0.1', port: server.port, protocolVersion: 4 });
+    await publisher.publishAsync('q/1', 'one', { qos: 1 });
+    await publisher.publishAsync('q/2', 'two', { qos: 2, retain: true });
+    await publisher.publishAsync('other/1', 'not wanted', { qos: 1 });
+    await publisher.endAsync();
+    await server.close();
+    server = await serve(harness);
+    cleanups.push(() => server.close());
+    expect(server.figures()).toMatchObject({ sessions: 1, subscriptions: 1, queued: 2, retained: 1 });
+    expect(await arrivals(kept(server.port, version), 2)).toEqual(['q/1=one qos1', 'q/2=two qos2']);
+    await until(() => server.figures().queued === 0 && server.figures().storeWaiting === 0);
+    // What has been acknowledged does not come again after another start.
+    await server.close();
+    server = await serve(harness);
+    expect(server.figures()).toMatchObject({ sessions: 1, queued: 0, retained: 1 });
+  },
+);
+
+test('a session whose time is over is forgotten, with all that was kept for it', async () => {
+  const harness = await Harness.open();
+  cleanups.push(() => harness.remove());
+  const server = await serve(harness, { maxSessionExpirySeconds: 1 });
+  cleanups.push(() => server.close());
+  const client = await mqtt.connectAsync(kept(server.port, 4));
+  await client.subscribeAsync('q/#', { qos: 1 });
+  await client.endAsync();
+  const publisher = await mqtt.connectAsync({ host: '127.0.0.1', port: server.port, protocolVersion: 4 });
+  await publisher.publishAsync('q/1', 'one', { qos: 1 });
+  await until(() => server.figures().sessions === 0);
+  expect(server.figures()).toMatchObject({ subscriptions: 0, queued: 0 });
+  await publisher.endAsync();
+});
+
+test('kill -9 loses neither session nor queue nor retained message, and stores a QoS 2 publish once', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-mqtt-kill-'));
+  cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
+  const dataDir = join(folder, 'data');
+  const yaml = 'windows: []\nmodels: []\n';
+  let gateway = await startGateway({ dataDir, yaml });
+  cleanups.push(() => gateway.kill('SIGKILL'));
+  const client = await mqtt.connectAsync(kept(gateway.mqttPort));
+  await client.subscribeAsync('q/#', { qos: 1 });
+  await client.endAsync();
+  const device = await Wire.connected(gateway.mqttPort, 'device', { clean: false });
+  device.socket.write(publishPacket('q/x', 'once', { qos: 2, id: 9, retain: true }));
+  expect(await device.take(4)).toEqual(pubrecs(9));
+  // Before PUBREC its identifier was on disk; the queue and the retained message follow within moments.
+  await until(() => {
+    const database = new Database(join(dataDir, 'sessions.db'), { readonly: true });
+    const rows = (table: string) =>
+      (database.prepare(`SELECT count(*) AS n FROM ${table}`).get() as { n: number }).n;
+    const stored = rows('deliveries') === 1 && rows('retained') === 1 && rows('incoming') === 1;
+    database.close();
+    return stored;
+  });
+  await gateway.kill('SIGKILL');
+  gateway = await startGateway({ dataDir, yaml });
+  const again = await Wire.connected(gateway.mqttPort, 'device', { clean: false });
+  again.socket.write(publishPacket('q/x', 'once', { qos: 2, id: 9, retain: true, dup: true }));
+  expect(await again.take(4)).toEqual(pubrecs(9));
+  again.socket.write(pubrelPacket(9));
+  expect((await again.take(4))[0]).toBe(0x70);
+  again.socket.destroy();
+  expect(await arrivals(kept(gateway.mqttPort), 1)).toEqual(['q/x=once qos1']);
+  const status = (await (await fetch(`${gateway.url}/api/v1/status`)).json()) as { log: { end: number } };
+  const records = (await (await fetch(`${gateway.url}/api/v1/records?topic=q/x&limit=10`)).json()) as {
+    records: unknown[];
+  };
+  expect(status.log.end).toBeGreaterThan(0);
+  expect(records.records).toHaveLength(1);
+  const late = await mqtt.connectAsync({ host: '127.0.0.1', port: gateway.mqttPort, protocolVersion: 5 });
+  const retained = new Promise<string>((resolve) =>
+    late.once('message', (_topic, payload, { retain }) => resolve(`${payload} ${retain}`)),
+  );
+  await late.subscribeAsync('q/+');
+  expect(await retained).toBe('once true');
+  await late.endAsync();
+});
