@@ -43,6 +43,9 @@ const bucketOf = (config: RateConfig['device']): Bucket | null => {
   return { stepMs, slackMs: (burst - 1) * stepMs };
 };
 
+/** Whoever waits for the common bucket is one of many: all of them asking for each single token would cost more than it gives. */
+const SHARED_WAIT_MIN_MS = 100;
+
 /** Ms until a record fits; 0 when it does now. */
 function waitMs(bucket: Bucket, level: Level, nowMs: number): number {
   return Math.max(0, level.fullAtMs - bucket.slackMs - nowMs);
@@ -69,11 +72,9 @@ export class RateLimits {
   admit(device: string, nowMs: number): number {
     if (this.#device === null && this.#total === null) return 0;
     const level = this.#device === null ? null : this.#level(device);
-    const wait = Math.max(
-      this.#device && level ? waitMs(this.#device, level, nowMs) : 0,
-      this.#total ? waitMs(this.#total, this.#totalLevel, nowMs) : 0,
-    );
-    if (wait > 0) return Math.ceil(wait);
+    const own = this.#device && level ? waitMs(this.#device, level, nowMs) : 0;
+    const shared = this.#total ? waitMs(this.#total, this.#totalLevel, nowMs) : 0;
+    if (own > 0 || shared > 0) return Math.ceil(Math.max(own, shared > 0 ? SHARED_WAIT_MIN_MS : 0, shared));
     if (this.#device && level) take(this.#device, level, nowMs);
     if (this.#total) take(this.#total, this.#totalLevel, nowMs);
     return 0;

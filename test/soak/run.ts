@@ -1,10 +1,12 @@
 // `npm run soak`: the long tests. `chaos`: a fleet of every protocol while faults of every kind strike, 10 minutes; `kills`:
 // kill −9 of the gateway under load, 100 rounds; `faults`: two faults in a row on the log's disk, 10 minutes. Those named,
-// or all. --short: 2.5 minutes, 5 rounds and 10 s, as .ci/run has it. A failure prints the seed that repeats it.
+// or all. `overload`: 1,000 connections at three times the rate, 2 minutes, then a flood. --short: 2.5 minutes, 5 rounds,
+// 10 s and 15 s, as .ci/run has it. A failure prints the seed that repeats it.
 import { parseArgs } from 'node:util';
 import { soakChaos } from './chaos.ts';
 import { soakFaults } from './faults.ts';
 import { soakKills } from './kill.ts';
+import { soakOverload } from './overload.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -17,6 +19,8 @@ const { values, positionals } = parseArgs({
     // Of chaos: where the report goes, and which faults (comma-separated).
     out: { type: 'string' },
     only: { type: 'string' },
+    // Of overload: records per second the gateway is set to take.
+    rate: { type: 'string', default: '4000' },
     // As `kills` and `faults`.
     kills: { type: 'boolean' },
     faults: { type: 'boolean' },
@@ -27,6 +31,7 @@ const seed = Number(values.seed ?? (short ? 1 : Date.now() % 1_000_000));
 const soaks: Record<string, () => Promise<boolean>> = {
   kills: () => soakKills(Number(values.rounds ?? (short ? 5 : 100)), seed),
   faults: () => soakFaults(Number(values.seconds ?? (short ? 10 : 600)), seed),
+  overload: () => soakOverload(Number(values.seconds ?? (short ? 15 : 120)), Number(values.rate)),
   chaos: () =>
     soakChaos({
       seed,
