@@ -116,6 +116,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       key: SHARED.key,
       'data-dir': SHARED['data-dir'],
       config: SHARED.config,
+      file: {
+        type: 'string',
+        value: 'FILE',
+        about: 'a file that should be exactly the payload of the record',
+      },
       timestamp: {
         type: 'string',
         value: 'FILE',
@@ -194,6 +199,32 @@ export const COMMANDS: readonly CommandSpec[] = [
       ],
     ],
     load: () => import('./commands/audit.ts'),
+  },
+  {
+    name: 'provenance',
+    summary: 'where a record came from and where it went, or everything between two times',
+    usage: '--offset N | --from TIME [--to TIME] [--url URL | --data-dir DIR]',
+    about:
+      'Device, record, windows and scores made from it, block, checkpoint, and the forwarders that have dealt with it; or all blocks sealed between two times, their records re-hashed. Exit 1 when a record does not lead to its sealed root.',
+    options: {
+      offset: { type: 'string', short: 'o', value: 'N', about: 'offset of the record' },
+      from: {
+        type: 'string',
+        value: 'TIME',
+        about: 'sealed at or after, as 2026-11-21T12:00:00Z or unix ms',
+      },
+      to: { type: 'string', value: 'TIME', about: 'and before (default: now)' },
+      url: { type: 'string', value: 'URL', about: 'ask a running gateway' },
+      'data-dir': SHARED['data-dir'],
+      config: SHARED.config,
+      json: SHARED.json,
+    },
+    positionals: { min: 0, max: 0 },
+    examples: [
+      ['tidemark provenance --offset 17', 'the way of one record'],
+      ['tidemark provenance --from 2026-11-21T00:00:00Z --json', 'all flow since midnight, as data'],
+    ],
+    load: () => import('./commands/provenance.ts'),
   },
   {
     name: 'fsck',

@@ -7,6 +7,7 @@ import type { Invocation } from '../command.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { verifyEvidence } from '../evidence.ts';
 import { stampLine, stampOf } from '../stamp.ts';
+import { fileLine, storedFile } from '../stored-file.ts';
 import { readText, type Trust, trustOf } from '../trust.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
@@ -17,12 +18,16 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const proofText = asProofFileOr(text);
   const report = verifyProof(proofText, trust ?? {});
   const stamp = report.valid ? stampOf(invocation, proofText) : null;
+  const stored = report.valid ? storedFile(invocation, proofText) : null;
   if (invocation.flag('json'))
     process.stdout.write(
-      `${JSON.stringify({ ...report, trusted: trust?.from ?? null, timestamp: stamp })}\n`,
+      `${JSON.stringify({ ...report, trusted: trust?.from ?? null, timestamp: stamp, file: stored })}\n`,
     );
-  else process.stdout.write((stamp ? stampLine(stamp) : '') + format(report, trust));
-  if (stamp && 'problem' in stamp) return EXIT.negative;
+  else
+    process.stdout.write(
+      (stored ? fileLine(stored) : '') + (stamp ? stampLine(stamp) : '') + format(report, trust),
+    );
+  if ((stamp && 'problem' in stamp) || stored?.ok === false) return EXIT.negative;
   if (report.status === 'unusable') return EXIT.usage;
   if (!report.valid) return EXIT.negative;
   // Everything fits together, but anyone can make a proof that fits together: without a key it proves nothing.

@@ -1,6 +1,7 @@
 // The thread that makes proofs: reads log and ledger by itself, answers one request after another.
 import { parentPort, workerData } from 'node:worker_threads';
 import { offset } from '../../ledger/format/brand.ts';
+import type { ChainAnswer } from '../../ledger/provenance/chain.ts';
 import type { DeviceResult } from '../../ledger/tiles/prove.ts';
 import { coldFs } from '../cold/cold-fs.ts';
 import { realFs } from '../log/fs.ts';
@@ -8,6 +9,7 @@ import { openReader } from '../log/reader.ts';
 import { leafSource } from '../log/retention/leaf-files.ts';
 import { LogError } from '../log/types.ts';
 import {
+  type Flow,
   ledgerDirOf,
   localProofs,
   type ProofFailure,
@@ -36,7 +38,9 @@ async function reply(request: ProofRequest): Promise<ProofReply> {
   }
 }
 
-function answerTo(request: ProofRequest): Promise<RangeAnswer | DeviceResult> {
+function answerTo(request: ProofRequest): Promise<RangeAnswer | DeviceResult | ChainAnswer | Flow> {
+  if ('provenance' in request) return proofs.provenance(offset(request.provenance));
+  if ('flow' in request) return proofs.flow(request.flow);
   if ('offset' in request) return proofs.prove(offset(request.offset));
   if ('device' in request) return proofs.proveDevice(request.height, request.device);
   return proofs.proveRange(offset(request.first), offset(request.last));

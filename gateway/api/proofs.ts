@@ -5,6 +5,10 @@ import { Worker } from 'node:worker_threads';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
 import { formatProofFile } from '../../ledger/format/proof.ts';
 import { formatRangeFile } from '../../ledger/format/proof-range.ts';
+import type { FlowReport } from '../../ledger/provenance/answers.ts';
+import { type ChainAnswer, provenanceOf } from '../../ledger/provenance/chain.ts';
+import { type FlowQuestion, flowBetween } from '../../ledger/provenance/flow.ts';
+import type { RecordsOf } from '../../ledger/tiles/blockrecords.ts';
 import {
   type DeviceResult,
   type NoProof,
@@ -14,7 +18,7 @@ import {
 } from '../../ledger/tiles/prove.ts';
 import { directoryTiles } from '../../ledger/tiles/source.ts';
 import type { ColdConfig } from '../cold/config.ts';
-import { LogError, type LogErrorCode, type LogReader } from '../log/types.ts';
+import { LogError, type LogErrorCode, type SearchableLogReader } from '../log/types.ts';
 
 export type ProofAnswer = { readonly kind: 'proof'; readonly text: string } | NoProof;
 
@@ -24,7 +28,11 @@ export type RangeAnswer = ProofAnswer | Extract<RangeResult, { kind: 'too-large'
 export type ProofQuestion =
   | { readonly offset: number }
   | { readonly first: number; readonly last: number }
-  | { readonly height: number; readonly device: string };
+  | { readonly height: number; readonly device: string }
+  | { readonly provenance: number }
+  | { readonly flow: FlowQuestion };
+
+export type Flow = Omit<FlowReport, 'sinks'>;
 
 export interface ProofSource {
   /** The proof file's text, or why there is none. @throws LogError, FormatError for damaged files */
@@ -33,6 +41,10 @@ export interface ProofSource {
   proveRange(first: Offset, last: Offset): Promise<RangeAnswer>;
   /** What the block at this height says of a device. */
   proveDevice(height: number, device: string): Promise<DeviceResult>;
+  /** Where a record came from and where it went. */
+  provenance(at: Offset): Promise<ChainAnswer>;
+  /** All that was sealed between two times. */
+  flow(question: FlowQuestion): Promise<Flow>;
 }
 
 export interface ProofWorkerInit {
@@ -46,7 +58,7 @@ export interface ProofWorkerInit {
 export type ProofRequest = { readonly id: number } & ProofQuestion;
 
 export type ProofReply =
-  | { readonly id: number; readonly answer: RangeAnswer | DeviceResult }
+  | { readonly id: number; readonly answer: RangeAnswer | DeviceResult | ChainAnswer | Flow }
   | { readonly id: number; readonly failure: ProofFailure };
 
 /** An error as it crosses the thread border; `log` is there for a LogError. */
@@ -63,15 +75,16 @@ const PIECE_BYTES = 262_144;
 
 /** Proofs made in the calling thread. */
 export function localProofs(
-  reader: LogReader,
+  reader: SearchableLogReader,
   ledgerDir: string,
   leaves?: ProveOptions['leaves'],
 ): ProofSource {
-  const prover = new Prover({
-    tiles: directoryTiles(ledgerDir),
+  const tiles = directoryTiles(ledgerDir);
+  const records: RecordsOf = {
     records: (first, count) => reader.fetch(offset(first), { maxRecords: count, maxBytes: PIECE_BYTES }),
     leaves,
-  });
+  };
+  const prover = new Prover({ tiles, ...records });
   return {
     async prove(at) {
       const result = await prover.prove(at);
@@ -82,6 +95,8 @@ export function localProofs(
       return result.kind === 'proof' ? { kind: 'proof', text: formatRangeFile(result.proof) } : result;
     },
     proveDevice: (height, device) => prover.proveDevice(height, device),
+    provenance: (at) => provenanceOf({ reader, tiles, prover }, at),
+    flow: (question) => flowBetween({ tiles, records }, question),
   };
 }
 
@@ -114,6 +129,14 @@ export class ProofWorker implements ProofSource {
 
   proveDevice(height: number, device: string): Promise<DeviceResult> {
     return this.#ask({ height, device });
+  }
+
+  provenance(at: Offset): Promise<ChainAnswer> {
+    return this.#ask({ provenance: at });
+  }
+
+  flow(question: FlowQuestion): Promise<Flow> {
+    return this.#ask({ flow: question });
   }
 
   #ask<Answer>(question: ProofQuestion): Promise<Answer> {

@@ -20,6 +20,7 @@ import { healthRoutes } from './routes/health.ts';
 import { ledgerFileRoutes } from './routes/ledger-files.ts';
 import { metricsRoutes } from './routes/metrics.ts';
 import { proofRoutes } from './routes/proof.ts';
+import { provenanceRoutes } from './routes/provenance.ts';
 import { recordRoutes } from './routes/records.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tailRoutes } from './routes/tail.ts';
@@ -50,6 +51,7 @@ export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> 
   statusRoutes(app, status);
   recordRoutes(app, deps.log.reader, gate, config.maxReadBytes);
   proofRoutes(app, deps.log.reader, deps.proofs, gate);
+  provenanceRoutes(app, deps.log.reader, deps.proofs, gate, deps.stages);
   deviceRoutes(app, deps);
   derivedRoutes(app, deps.derived, config.derivedKept);
   blockRoutes(app, sealed);

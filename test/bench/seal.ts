@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { localProofs } from '../../gateway/api/proofs.ts';
 import { openReader } from '../../gateway/log/reader.ts';
-import type { LogReader } from '../../gateway/log/types.ts';
+import type { SearchableLogReader } from '../../gateway/log/types.ts';
 import { StateStore } from '../../gateway/state/state.ts';
 import { offset } from '../../ledger/format/brand.ts';
 import { formatVerifierKey, verifierKey } from '../../ledger/format/note.ts';
@@ -87,7 +87,7 @@ const fill = (dataDir: string, records: number, payloadBytes: number) =>
   });
 
 /** The stage as the gateway runs it, in this thread, until nothing but a part of a block is left; then its orderly end. */
-async function seal(reader: LogReader, dataDir: string): Promise<Sealed> {
+async function seal(reader: SearchableLogReader, dataDir: string): Promise<Sealed> {
   const ledger = ledgerSchema.parse({});
   const state = new StateStore(dataDir);
   const stop = new AbortController();
@@ -131,7 +131,12 @@ function weigh(folder: string): { files: number; bytes: number } {
   return { files: files.length, bytes };
 }
 
-async function proofs(reader: LogReader, dataDir: string, records: number, count: number): Promise<void> {
+async function proofs(
+  reader: SearchableLogReader,
+  dataDir: string,
+  records: number,
+  count: number,
+): Promise<void> {
   const random = randomFrom(7);
   const source = localProofs(reader, join(dataDir, 'ledger'));
   const gatewayKey = formatVerifierKey(verifierKey(ORIGIN, loadOrCreateGatewayKey(dataDir).publicKey));
