@@ -1,5 +1,5 @@
 // What a verification trusts: a policy file, a key given, or the gateway of the data directory on this machine.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseCheckpoint } from '../ledger/format/checkpoint.ts';
 import { FormatError } from '../ledger/format/errors.ts';
@@ -75,6 +75,12 @@ export function readText(file: string, what: string, maxBytes = 64 * 1024 * 1024
       { cause: error },
     );
   }
+}
+
+/** Writes to a file, or to standard output where none is named. */
+export function writeResult(file: string | undefined, text: string): void {
+  if (file === undefined) process.stdout.write(text);
+  else writeFileSync(file, text);
 }
 
 function checked<T>(parse: () => T, where: string): T {

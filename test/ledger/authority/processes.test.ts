@@ -213,3 +213,58 @@ test('a data directory set back to an earlier day is told so by an authority, an
   expect((await status()).ledger.blocks).toBe(alarmed.ledger.blocks);
   for (const { url } of authorities) expect(await (await fetch(`${url}/evidence`)).json()).toEqual([]);
 }, 120_000);
+
+test('a new policy, then a new key, while everything runs; an auditor with the first policy follows both', async () => {
+  await Promise.all(authorities.map((authority) => authority.start()));
+  await begin();
+  await send(1);
+  await finalBeyond(2);
+  const dataDir = join(folder, 'data');
+  const all = join(folder, 'all.txt');
+  writeFileSync(all, readFileSync(policyFile, 'utf8').replace('any-two 2', 'any-two 3'));
+  const proposal = join(folder, 'proposal.note');
+  const proposed = await tidemark(['policy', 'propose', all, '--data-dir', dataDir, '--out', proposal]);
+  expect(proposed).toMatchObject({ code: 0, stderr: expect.stringContaining('at least 3 of 3') });
+  const signed: string[] = [];
+  for (const { name, config } of authorities) {
+    const refused = await tidemark(['policy', 'apply', proposal, ...signed, '--data-dir', dataDir]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('has not signed the new policy');
+    const out = join(folder, `${name}.note`);
+    expect((await tidemark(['policy', 'sign', proposal, '-c', config, '--out', out])).code).toBe(0);
+    signed.push(out);
+  }
+  const applied = await tidemark(['policy', 'apply', ...signed, '--data-dir', dataDir]);
+  expect(applied).toMatchObject({ code: 0, stdout: expect.stringContaining('epoch 2') });
+  await until(async () => expect((await status()).stages.sealer!.policyEpoch).toBe(2));
+  let final = await finalBeyond((await status()).ledger.finalSize);
+  expect((await tidemark(['policy', 'show', '--data-dir', dataDir])).stdout).toContain('epoch   2');
+
+  const prepared = await tidemark(['key', 'rotate', '--prepare', '--data-dir', dataDir]);
+  for (const authority of authorities) {
+    await authority.end();
+    const config = readFileSync(authority.config, 'utf8');
+    writeFileSync(authority.config, config.replace("']\n", `', '${prepared.stdout.trim()}']\n`));
+    await authority.start();
+  }
+  const before = (await status()).publicKey;
+  expect((await tidemark(['key', 'rotate', '--data-dir', dataDir])).code).toBe(0);
+  await until(async () => expect((await status()).publicKey).toBe(prepared.stdout.trim()));
+  await send(2);
+  final = await finalBeyond(final + 1);
+  expect((await gateway!.kill()).code).toBe(0);
+  gateway = null;
+  for (const trust of [
+    ['--policy', policyFile],
+    ['--key', before],
+  ]) {
+    const { code, stdout } = await tidemark(['audit', dataDir, ...trust, '--json']);
+    const report = JSON.parse(stdout);
+    expect({ code, findings: report.findings }).toEqual({ code: 0, findings: [] });
+    expect(report.blocks).toMatchObject({ policy: 2, key: 1 });
+    if (trust[0] === '--policy') expect(report.status).toBe('final');
+  }
+  // The old key is gone from the disk, and the gateway goes on with the new one.
+  await begin();
+  await finalBeyond(final);
+}, 180_000);

@@ -101,7 +101,7 @@ describe('a failing call', () => {
       while ((await crashAt(call, mode)).failed) call += 1;
       // Reads of the start, then tiles, signature, checkpoint and clearing of both rounds.
       expect(call).toBeGreaterThan(60);
-    }, 60_000);
+    }, 180_000);
   }
 });
 
@@ -228,6 +228,6 @@ describe('a power cut', () => {
           if (!wasCut) break;
         }
       }
-    }, 60_000);
+    }, 180_000);
   }
 });
