@@ -4,7 +4,7 @@ import { FormatError } from '../../ledger/format/errors.ts';
 import { type AuditOptions, type AuditReport, audit } from '../../ledger/fsck/audit.ts';
 import { type AuditState, formatAuditState, parseAuditState } from '../../ledger/fsck/auditstate.ts';
 import { formatHtmlReport } from '../../ledger/fsck/htmlreport.ts';
-import { SourceError } from '../../ledger/fsck/httpsource.ts';
+import { SourceError, showToken } from '../../ledger/fsck/httpsource.ts';
 import { formatReport } from '../../ledger/fsck/report.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
@@ -20,6 +20,8 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const source =
     invocation.positionals[0] ?? loadConfig(invocation.text('config'), process.env).config.dataDir;
   const isUrl = /^https?:\/\//.test(source);
+  const token = process.env.TIDEMARK_TOKEN;
+  if (isUrl && token !== undefined) showToken(source, token);
   const sampleBlocks = invocation.whole('sample', { min: 0, max: 1_000_000_000 });
   const heartbeatMs = (invocation.whole('heartbeat', { min: 1, max: 86_400 }) ?? 60) * 1_000;
   const device = invocation.text('device');
@@ -50,7 +52,8 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   if (invocation.flag('watch'))
     return watching(invocation, source, heartbeatMs, () => audit(source, options()));
   const report = await audit(source, options()).catch((error: unknown) => {
-    if (error instanceof SourceError) throw new CommandError(EXIT.usage, error.message, { cause: error });
+    if (error instanceof SourceError)
+      throw new CommandError(EXIT.usage, error.message, { hint: error.hint, cause: error });
     throw error;
   });
   progress.end();

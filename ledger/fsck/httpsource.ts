@@ -35,11 +35,20 @@ export class SourceError extends Error {
   }
 }
 
+const tokens = new Map<string, string>();
+
+/** From now on `token` is shown to the gateway at `base`, and to no other address. */
+export function showToken(base: string, token: string): void {
+  tokens.set(new URL(base).origin, token);
+}
+
 /** The body of a 200; null for 404. @throws SourceError for anything else */
 export async function httpGet(url: URL, maxBytes = MAX_BODY_BYTES): Promise<Uint8Array | null> {
   let response: Response;
   try {
-    response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' });
+    const token = tokens.get(url.origin);
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'error' });
     if (response.status === 404) {
       await response.body?.cancel();
       return null;
@@ -56,9 +65,13 @@ export async function httpGet(url: URL, maxBytes = MAX_BODY_BYTES): Promise<Uint
   await response.body?.cancel();
   throw new SourceError('SOURCE_ANSWER', `${url.href} answers ${response.status}`, {
     facts: { url: url.href, status: response.status },
-    hint: 'see the gateway’s log',
+    hint: isRefusal(response.status)
+      ? 'give a token of an auditor in TIDEMARK_TOKEN: `tidemark token add NAME --role auditor` makes one'
+      : 'see the gateway’s log',
   });
 }
+
+const isRefusal = (status: number) => status === 401 || status === 403;
 
 async function bounded(response: Response, url: URL, maxBytes: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];

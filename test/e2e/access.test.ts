@@ -285,6 +285,12 @@ describe.skipIf(missing !== null)('access', () => {
     expect(subjectOf()).not.toBe(before);
     expect(curl('/api/v1/status').status).toBe(401);
     expect(curl('/api/v1/status', ...bearer(adminToken)).status).toBe(200);
+    const key = /"verifierKey":"([^"]+)"/.exec(gateway.output())![1]!;
+    expect((await tidemark(['audit', gateway.url, '--key', key])).stderr).toContain('TIDEMARK_TOKEN');
+    process.env.TIDEMARK_TOKEN = adminToken;
+    const audit = await tidemark(['audit', gateway.url, '--key', key]);
+    delete process.env.TIDEMARK_TOKEN;
+    expect([audit.code, audit.stderr]).toEqual([0, '']);
     await secure.publishAsync('new/long-1', '1', { qos: 1 });
     expect(closed).toBe(false);
     await secure.endAsync();
