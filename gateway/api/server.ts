@@ -9,6 +9,7 @@ import type { ApiDeps } from './deps.ts';
 import { useDoor } from './doorkeeper.ts';
 import { Gate } from './gate.ts';
 import { useSecurityHeaders } from './headers.ts';
+import { openApiRoute } from './openapi/document.ts';
 import { useProblems } from './problem.ts';
 import { RateKeeper } from './rate.ts';
 import { adminRoutes } from './routes/admin.ts';
@@ -48,6 +49,7 @@ export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> 
   const gate = new Gate(config.maxConcurrentReads);
   const status = () => readStatus({ deps, sealed, tail }, Date.now());
 
+  openApiRoute(app, deps.gateway.version, deps.ingest);
   statusRoutes(app, status);
   recordRoutes(app, deps.log.reader, gate, config.maxReadBytes);
   proofRoutes(app, deps.log.reader, deps.proofs, gate);

@@ -28,7 +28,9 @@ const STATUS: Readonly<Record<AdminErrorCode, number>> = {
 };
 
 export function adminRoutes(app: FastifyInstance, { administration, apply }: AdminDeps): void {
-  const act = (path: string, run: (body: unknown, by: string) => Promise<object>) => {
+  const act = (path: string, work: (body: unknown, by: string) => Promise<object>) => {
+    // What is malformed is thrown at once, and not by the promise.
+    const run = async (body: unknown, by: string) => work(body, by);
     app.post(`/api/v1/admin/${path}`, { config: { access: 'administer' } }, async (request, reply) => {
       const answer = await run(request.body ?? {}, request.principal!.name).catch(problemFor);
       return 'status' in answer ? sendProblem(reply, answer as Problem) : send(reply, answer);
