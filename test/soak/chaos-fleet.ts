@@ -18,6 +18,9 @@ fleets:
   - { name: store, kind: cold-store, count: 6, protocol: http, ratePerDevice: 2, quirks: { duplicates: 0.02 } }
   - { name: panel, kind: inverter, count: 4, protocol: websocket, ratePerDevice: 5, quirks: { duplicates: 0.02 } }
   - { name: agent, kind: energy-meter, count: 3, protocol: line, ratePerDevice: 2 }
+  - { name: press, kind: pump, count: 6, protocol: mqtt5, ratePerDevice: 4, churnPerMinute: 0.1, quirks: { reordered: 0.02 } }
+  - { name: line, kind: energy-meter, count: 3, protocol: sparkplug, ratePerDevice: 2,
+      quirks: { offlinePerHour: 30, offlineSeconds: [1, 5] } }
   - { name: air, kind: air-quality, count: 4, ratePerDevice: 1,
       quirks: { clockJumpsPerHour: 60, clockJumpSeconds: 900, clockDriftPpm: 200, restartsPerHour: 20 } }
 storms: [{ atSeconds: ${seconds / 2}, forSeconds: 1, spreadSeconds: 1 }]
