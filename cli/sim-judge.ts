@@ -16,6 +16,9 @@ import { trustOf } from './trust.ts';
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
 const CATCH_UP_MS = 120_000;
+const NOT_NOW: ReadonlySet<number> = new Set([409, 429, 503]);
+const PROOF_TRIES = 20;
+const PROOF_RETRY_MS = 500;
 
 /** The simulator is a load generator: it is never pointed at anyone else's machine. */
 export function loopback(text: string, option: string): string {
@@ -65,8 +68,13 @@ function overHttp(
     gatewayKey,
     held: (from) => heldOverHttp(httpUrl, from),
     proofOf: async (offset) => {
-      const response = await fetchFrom(httpUrl, `/api/v1/records/${offset}/proof`);
-      return response.ok ? response.text() : null;
+      for (let tries = 1; ; tries += 1) {
+        const response = await fetchFrom(httpUrl, `/api/v1/records/${offset}/proof`);
+        if (response.ok) return response.text();
+        // Not sealed yet, or busy: both pass.
+        if (!NOT_NOW.has(response.status) || tries >= PROOF_TRIES) return null;
+        await pause(PROOF_RETRY_MS);
+      }
     },
   };
 }

@@ -50,6 +50,8 @@ export class Fleet {
   readonly #outboxes: Outbox<ScenarioRecord>[];
   readonly #tally = new Tally();
   readonly #stop = new AbortController();
+  /** One each: a signal with thousands of listeners is slow to listen to. */
+  readonly #stops: AbortController[] = [];
   readonly #beganAt = performance.now();
   #running: Promise<void>[] = [];
   #ramp: NodeJS.Timeout[] = [];
@@ -60,19 +62,20 @@ export class Fleet {
   constructor(options: FleetOptions) {
     this.#options = options;
     const random = new Random(options.seed).fork('network');
-    this.#outboxes = options.devices.map(
-      (device) =>
-        new Outbox({
-          client: clientFor(device.protocol, options.endpoints, device.name),
-          window: WINDOW[device.protocol],
-          maxBuffered: options.maxBufferedPerDevice,
-          ackTimeoutMs: options.ackTimeoutMs,
-          random: random.fork(device.name),
-          elapsed: () => performance.now(),
-          signal: this.#stop.signal,
-          events: this.#eventsOf(device.name),
-        }),
-    );
+    this.#outboxes = options.devices.map((device) => {
+      const stop = new AbortController();
+      this.#stops.push(stop);
+      return new Outbox({
+        client: clientFor(device.protocol, options.endpoints, device.name),
+        window: WINDOW[device.protocol],
+        maxBuffered: options.maxBufferedPerDevice,
+        ackTimeoutMs: options.ackTimeoutMs,
+        random: random.fork(device.name),
+        elapsed: () => performance.now(),
+        signal: stop.signal,
+        events: this.#eventsOf(device.name),
+      });
+    });
     options.signal.addEventListener('abort', () => void this.stop(), { once: true });
   }
 
@@ -130,6 +133,7 @@ export class Fleet {
     this.stopProducing();
     for (const timer of this.#ramp) clearTimeout(timer);
     this.#stop.abort();
+    for (const stop of this.#stops) stop.abort();
     await Promise.all(this.#running);
   }
 

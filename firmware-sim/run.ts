@@ -100,7 +100,8 @@ class ScenarioRun {
   readonly #outboxes: Outbox<DueRecord>[];
   readonly #truth: TruthWriter;
   readonly #figures: GatewayFigures;
-  readonly #stop = new AbortController();
+  /** One each: a signal with ten thousand listeners is slow to listen to. */
+  readonly #stops: AbortController[] = [];
   readonly #counts: Mutable<Counts> = {
     made: 0,
     sent: 0,
@@ -137,6 +138,8 @@ class ScenarioRun {
     const random = new Random(options.file.seed).fork('network');
     this.#outboxes = devices.map((device) => {
       const { name, protocol, spec } = device;
+      const stop = new AbortController();
+      this.#stops.push(stop);
       return new Outbox<DueRecord>({
         client: clientFor(protocol, options.endpoints, name, spec.tls),
         window: spec.window ?? WINDOW[protocol],
@@ -144,7 +147,7 @@ class ScenarioRun {
         ackTimeoutMs: ACK_TIMEOUT_MS,
         random: random.fork(name),
         elapsed: () => performance.now(),
-        signal: this.#stop.signal,
+        signal: stop.signal,
         events: this.#eventsOf(device),
       });
     });
@@ -166,7 +169,7 @@ class ScenarioRun {
     this.#sample();
     clearInterval(sampler);
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#stop.abort();
+    for (const stop of this.#stops) stop.abort();
     await Promise.all(this.#running);
     for (const fault of this.#timeline.faultsBegun) this.#truth.note({ type: 'fault', ...fault }, 'label');
     const madeHash = this.#truth.close();
