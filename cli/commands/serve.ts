@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
+import { isLoopback } from '../../gateway/access/anonymous.ts';
 import type { Invocation } from '../command.ts';
 import { type RunningGateway, startGateway } from '../compose.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
@@ -24,9 +25,24 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const gateway = await startGateway(loaded.config, logger, () => load().config);
   announce(gateway, loaded, logger);
   const { dataDir } = loaded.config;
+  warnOfPlainText(loaded.config, logger);
   handOverFirstToken(gateway.firstToken(), { dataDir, environment: process.env, logger });
   process.on('SIGHUP', () => void reload(gateway, logger));
   return untilStopped(gateway, logger);
+}
+
+/** Whoever listens on the way learns passwords and tokens. */
+function warnOfPlainText({ mqtt, http }: GatewayConfig, logger: Logger): void {
+  const isOpen = (host: string) => !(host === 'localhost' || isLoopback(host));
+  const open = [
+    ...(mqtt.enabled && isOpen(mqtt.host) ? [`mqtt.host ${mqtt.host}`] : []),
+    ...(isOpen(http.host) ? [`http.host ${http.host}`] : []),
+  ];
+  if (open.length > 0)
+    logger.warn(
+      { open },
+      'these ports are open to other machines, and passwords and tokens cross the network in the clear',
+    );
 }
 
 /** A configuration that can't be used is told line by line; the one in force stays. */

@@ -1,13 +1,15 @@
 // Access with names: passwords, tokens, client certificates and JSON Web Tokens, judged against access.db and the
 // configuration. Knows no protocol; changes nothing in the store (administration does).
-import { createHmac, hash, randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { ANONYMOUS, anonymousAccess } from './anonymous.ts';
 import type { AccessConfig } from './config.ts';
 import { JwtIssuers } from './jwt.ts';
-import { JWT_PREFIX, nameProblem } from './names.ts';
-import { KnownPrincipal, Rights, type RightsSource } from './principals.ts';
+import { JWT_PREFIX } from './names.ts';
+import { BUSY, isOver, Passwords, type PasswordVerdict, throttled } from './passwords.ts';
+import { KnownPrincipal, printOf, Rights, type RightsSource } from './principals.ts';
 import { Remembered } from './remembered.ts';
-import { isPassword, isToken, looksLikeJwt, PASSWORD_BYTES_MAX, pretend, tokenHash } from './secrets.ts';
+import { isToken, looksLikeJwt, tokenHash } from './secrets.ts';
+import { isCertified, namesIn, tokenIn } from './shown.ts';
 import type { AccessStore, PrincipalRow } from './store.ts';
 import { Throttle } from './throttle.ts';
 import { Turns } from './turns.ts';
@@ -33,7 +35,6 @@ const OFF: Refusal = {
   detail: 'Access without a name is switched off here: show a password, a token or a client certificate.',
 };
 const SWEEP_MS = 1_000;
-const BUSY_RETRY_MS = 2_000;
 /** JSON Web Tokens in use, by name: their rights come from the token, not from the store. */
 const JWT_NAMES_MAX = 20_000;
 
@@ -63,13 +64,10 @@ export class AccessControl implements Access, RightsSource {
   readonly #clock: () => number;
   readonly #throttle: Throttle;
   readonly #turns: Turns;
-  readonly #passwords: Remembered<{ id: string; name: string }>;
+  readonly #passwords: Passwords;
   readonly #tokens: Remembered<Principal>;
   readonly #jwtRights = new Map<string, JwtRights>();
-  readonly #underWay = new Map<string, Promise<AccessVerdict>>();
   readonly #listeners = new Set<(name: string) => void>();
-  /** Only this process can tell what a remembered password was. */
-  readonly #key = randomBytes(32);
   readonly #accepted = { password: 0, token: 0, jwt: 0, certificate: 0, anonymous: 0 };
   readonly #refused: Record<AccessCode, number> = {
     'loopback-only': 0,
@@ -80,7 +78,6 @@ export class AccessControl implements Access, RightsSource {
   #sweep: NodeJS.Timeout | undefined;
   #config: AccessConfig;
   #jwt: JwtIssuers;
-  #hashed = 0;
   version = 0;
 
   /** @throws KeySetError */
@@ -92,7 +89,8 @@ export class AccessControl implements Access, RightsSource {
     this.#throttle = new Throttle(config.throttle, () => performance.now());
     const { maxConcurrent, maxWaiting, rememberMs, maxRemembered } = config.passwords;
     this.#turns = new Turns(maxConcurrent, maxWaiting);
-    this.#passwords = new Remembered(maxRemembered, rememberMs);
+    const parts = { store, throttle: this.#throttle, turns: this.#turns, clock };
+    this.#passwords = new Passwords(config.passwords, parts);
     this.#tokens = new Remembered(maxRemembered, rememberMs);
   }
 
@@ -100,7 +98,7 @@ export class AccessControl implements Access, RightsSource {
     return {
       accepted: { ...this.#accepted },
       refused: { ...this.#refused },
-      hashed: this.#hashed,
+      hashed: this.#passwords.hashed,
       waiting: this.#turns.waiting,
     };
   }
@@ -190,18 +188,23 @@ export class AccessControl implements Access, RightsSource {
    */
   configure(config: AccessConfig): void {
     const jwt = new JwtIssuers(config.jwt);
-    const names = [...this.#store.principals().map(({ name }) => name), ...this.#jwtRights.keys()];
-    const before = new Map(names.map((name) => [name, this.rightsOf(name)?.print]));
     const was = this.#config;
-    const { print } = this.#jwt;
+    const before = this.#prints();
     this.#config = config;
+    if (jwt.print !== this.#jwt.print) this.#jwtRights.clear();
     this.#jwt = jwt;
     this.#throttle.config = config.throttle;
     this.#turns.limit(config.passwords.maxConcurrent, config.passwords.maxWaiting);
-    if (jwt.print !== print) this.#jwtRights.clear();
-    const ended = names.filter((name) => this.rightsOf(name)?.print !== before.get(name));
+    const after = this.#prints();
+    const ended = [...before].filter(([name, print]) => after.get(name) !== print).map(([name]) => name);
     if (was.anonymous !== config.anonymous) ended.push(ANONYMOUS.name);
     this.changed(ended, true);
+  }
+
+  /** What every name may hear, to find those for whom it changes. */
+  #prints(): Map<string, string> {
+    const rows = [...[...this.#jwtRights.values()].map(({ row }) => row), ...this.#store.principals()];
+    return new Map(rows.map((row) => [row.name, printOf(row, this.#config.roles)]));
   }
 
   #anonymous(credentials: Credentials): AccessVerdict {
@@ -236,70 +239,24 @@ export class AccessControl implements Access, RightsSource {
     password: Uint8Array,
     credentials: Credentials,
   ): AccessVerdict | Promise<AccessVerdict> {
-    const nowMs = this.#clock();
-    const key = createHmac('sha256', this.#key)
-      .update(`${name.length} ${name}`)
-      .update(password)
-      .digest('base64');
-    const known = this.#passwords.find(key, nowMs);
-    if (known !== null) {
-      const secret = this.#store.secret(known.id);
-      const rights = secret && !isOver(secret.expiresMs, nowMs) ? this.rightsOf(name) : null;
-      if (secret && rights) {
-        this.#accepted.password += 1;
-        return { principal: new KnownPrincipal(name, rights, secret.expiresMs, this) };
-      }
-    }
-    if (password.length > PASSWORD_BYTES_MAX || nameProblem(name) !== null)
-      return this.#wrong(credentials, name);
-    const waitMs = this.#throttle.waitMs(credentials.address, name);
-    if (waitMs > 0) return this.#tooMany(waitMs, 'Too many wrong attempts; none is looked at for a while.');
-    // The same again before the first is answered is answered with it.
-    const underWay = this.#underWay.get(key);
-    if (underWay) return underWay;
-    const verdict = this.#turns
-      .take(() => this.#hashAndCompare(name, password, key, credentials))
-      .then((answer) =>
-        answer === 'full'
-          ? this.#tooMany(BUSY_RETRY_MS, 'Too many are signing in at once; try again.')
-          : answer,
-      )
-      .catch(() => this.#wrong(credentials, name))
-      .finally(() => this.#underWay.delete(key));
-    this.#underWay.set(key, verdict);
-    return verdict;
+    const verdict = this.#passwords.judge(name, password, credentials.address);
+    return verdict instanceof Promise
+      ? verdict.then((known) => this.#withPassword(name, known, credentials))
+      : this.#withPassword(name, verdict, credentials);
   }
 
-  async #hashAndCompare(
-    name: string,
-    password: Uint8Array,
-    key: string,
-    credentials: Credentials,
-  ): Promise<AccessVerdict> {
-    this.#hashed += 1;
-    const candidates = this.#store
-      .passwordsOf(name)
-      .filter(({ expiresMs }) => !isOver(expiresMs, this.#clock()));
-    if (candidates.length === 0) await pretend(password);
-    for (const candidate of candidates) {
-      if (!(await isPassword(password, candidate))) continue;
-      // Asked again: it may have been revoked meanwhile.
-      const rights = this.#store.secret(candidate.id) && this.rightsOf(name);
-      if (!rights) break;
-      this.#throttle.right(credentials.address, name);
-      this.#passwords.keep(key, { id: candidate.id, name }, this.#clock(), candidate.expiresMs);
-      this.#accepted.password += 1;
-      return { principal: new KnownPrincipal(name, rights, candidate.expiresMs, this) };
-    }
-    return this.#wrong(credentials, name);
+  #withPassword(name: string, verdict: PasswordVerdict, credentials: Credentials): AccessVerdict {
+    if (verdict.kind === 'later') return this.#later(verdict);
+    const rights = verdict.kind === 'right' ? this.rightsOf(name) : null;
+    if (verdict.kind === 'wrong' || rights === null) return this.#wrong(credentials, name);
+    this.#throttle.right(credentials.address, name);
+    this.#accepted.password += 1;
+    return { principal: new KnownPrincipal(name, rights, verdict.secret.expiresMs, this) };
   }
 
   #byCertificate(certificate: ClientCertificate, credentials: Credentials): AccessVerdict {
     const { name: kind, unknown } = this.#config.certificates;
-    const names = [
-      ...(kind !== 'san' && certificate.commonName !== null ? [certificate.commonName] : []),
-      ...(kind !== 'cn' ? certificate.altNames : []),
-    ].filter((name) => nameProblem(name) === null && !name.startsWith(JWT_PREFIX));
+    const names = namesIn(certificate, kind);
     const known = names.find((name) => this.#store.principal(name) !== null);
     const name = known ?? (unknown === 'device' ? names[0] : undefined);
     if (name === undefined) return this.#wrong(credentials, null);
@@ -325,12 +282,11 @@ export class AccessControl implements Access, RightsSource {
       return { principal: known };
     }
     const waitMs = this.#throttle.waitMs(credentials.address, null);
-    if (waitMs > 0) return this.#tooMany(waitMs, 'Too many wrong attempts; none is looked at for a while.');
+    if (waitMs > 0) return this.#later(throttled(waitMs));
     return this.#turns
       .take(() => this.#jwt.check(token))
       .then((holder): AccessVerdict => {
-        if (holder === 'full')
-          return this.#tooMany(BUSY_RETRY_MS, 'Too many are signing in at once; try again.');
+        if (holder === 'full') return this.#later(BUSY);
         if (holder === null) return this.#wrong(credentials, null);
         const { name, role, device, expiresMs } = holder;
         this.#keepJwt({ row: { name, role, device, publish: null, subscribe: null }, expiresMs });
@@ -358,24 +314,8 @@ export class AccessControl implements Access, RightsSource {
     return WRONG;
   }
 
-  #tooMany(retryAfterMs: number, detail: string): Refusal {
+  #later({ detail, retryAfterMs }: Extract<PasswordVerdict, { kind: 'later' }>): Refusal {
     this.#refused['too-many-attempts'] += 1;
     return { principal: null, code: 'too-many-attempts', detail, retryAfterMs: Math.ceil(retryAfterMs) };
   }
-}
-
-/** MQTT clients can show a token as their password, or as their user name. */
-function tokenIn({ token, username, password }: Credentials): string | undefined {
-  if (token !== undefined) return token;
-  if (password === undefined) return username !== undefined && isToken(username) ? username : undefined;
-  if (password.length > 16_384) return undefined;
-  const text = Buffer.from(password).toString('latin1');
-  return isToken(text) || looksLikeJwt(text) ? text : undefined;
-}
-
-const isOver = (expiresMs: number | null, nowMs: number) => expiresMs !== null && expiresMs <= nowMs;
-
-function isCertified({ certificate, fingerprints, revokedMs }: PrincipalRow, fingerprint: string): boolean {
-  if (revokedMs !== null || certificate === 'none') return false;
-  return certificate === 'any' || fingerprints.includes(fingerprint);
 }

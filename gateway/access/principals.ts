@@ -12,19 +12,16 @@ const RIGHTS: Readonly<Record<Role, readonly Right[]>> = {
   admin: ['read', 'prove', 'administer'],
 };
 
+export type GrantedRow = Pick<PrincipalRow, 'name' | 'role' | 'device' | 'publish' | 'subscribe'>;
+
 /** What one name may do. Never changes: a change makes another. */
 export class Rights {
   readonly role: Role;
   readonly device: string | null;
   readonly #publish: Patterns | null;
   readonly #subscribe: Patterns | null;
-  /** Everything that decides about what is heard, and for whom: when it differs, connections are to be judged again. */
-  readonly print: string;
 
-  constructor(
-    row: Pick<PrincipalRow, 'name' | 'role' | 'device' | 'publish' | 'subscribe'>,
-    roles: AccessConfig['roles'],
-  ) {
+  constructor(row: GrantedRow, roles: AccessConfig['roles']) {
     const { name, role, device } = row;
     const defaults = role === 'admin' ? null : roles[role];
     const publish = row.publish ?? defaults?.publish ?? null;
@@ -33,7 +30,6 @@ export class Rights {
     this.device = device;
     this.#publish = publish && new Patterns(publish, device ?? name);
     this.#subscribe = subscribe && new Patterns(subscribe, device ?? name);
-    this.print = JSON.stringify([role, device, subscribe]);
   }
 
   mayPublish(topic: string): boolean {
@@ -47,6 +43,11 @@ export class Rights {
   may(right: Right): boolean {
     return RIGHTS[this.role].includes(right);
   }
+}
+
+/** Everything that decides about what is heard, and for whom: when it differs, connections are to be judged again. */
+export function printOf({ role, device, subscribe }: GrantedRow, roles: AccessConfig['roles']): string {
+  return JSON.stringify([role, device, subscribe ?? (role === 'admin' ? null : roles[role].subscribe)]);
 }
 
 /** What a principal asks when rights may have changed. */
