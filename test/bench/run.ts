@@ -20,6 +20,7 @@ const BENCHMARKS: Record<string, () => Promise<Benchmark>> = {
   seal: () => import('./seal.ts'),
   gateway: () => import('./gateway.ts'),
   http: () => import('./http.ts'),
+  fairness: () => import('./fairness.ts'),
   profile: () => import('./profile.ts'),
 };
 

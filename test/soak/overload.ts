@@ -129,7 +129,7 @@ function residentMemory(pid: number): number {
 /** Memory each second, once all are connected, until the clients have ended. */
 async function watch(gateway: Gateway, clients: Child): Promise<{ memory: number[]; counts: Counts }> {
   const memory: number[] = [];
-  let before = 0;
+  let before = { acked: 0, ms: performance.now() };
   for (;;) {
     const counts = await clients.next<Counts>();
     if (counts.ended) return { memory, counts };
@@ -137,10 +137,12 @@ async function watch(gateway: Gateway, clients: Child): Promise<{ memory: number
     const second = memory.length - 1;
     if (second > 0 && second % 10 === 0) {
       const refused = Object.values(counts.refused).reduce((sum, count) => sum + count, 0);
+      const now = { acked: counts.acked, ms: performance.now() };
+      const perSecond = Math.round(((now.acked - before.acked) * 1_000) / (now.ms - before.ms));
       console.log(
-        `soak: ${second} s: ${memory.at(-1)} MiB, ${Math.round((counts.acked - before) / 10)} acknowledged/s, ${refused} refused, ${counts.closed} closed so far`,
+        `soak: ${second} s: ${memory.at(-1)} MiB, ${perSecond} acknowledged/s, ${refused} refused, ${counts.closed} closed so far`,
       );
-      before = counts.acked;
+      before = now;
     }
   }
 }
