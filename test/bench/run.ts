@@ -18,6 +18,7 @@ const BENCHMARKS: Record<string, () => Promise<Benchmark>> = {
   'log-append': () => import('./log-append.ts'),
   'log-read': () => import('./log-read.ts'),
   seal: () => import('./seal.ts'),
+  proofs: () => import('./proofs.ts'),
   gateway: () => import('./gateway.ts'),
   http: () => import('./http.ts'),
   fairness: () => import('./fairness.ts'),

@@ -20,7 +20,7 @@ import { preamble, spread, summarise } from './machine.ts';
 import { scratch } from './scratch.ts';
 import { randomFrom } from './telemetry.ts';
 
-const ORIGIN = 'bench.example.com/gateway';
+export const ORIGIN = 'bench.example.com/gateway';
 const WARM_UP_PROOFS = 20;
 
 interface Sealed {
@@ -75,7 +75,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
-const fill = (dataDir: string, records: number, payloadBytes: number) =>
+export const fill = (dataDir: string, records: number, payloadBytes: number) =>
   fillLog({
     dataDir,
     bytes: Number.POSITIVE_INFINITY,
@@ -87,7 +87,7 @@ const fill = (dataDir: string, records: number, payloadBytes: number) =>
   });
 
 /** The stage as the gateway runs it, in this thread, until nothing but a part of a block is left; then its orderly end. */
-async function seal(reader: SearchableLogReader, dataDir: string): Promise<Sealed> {
+export async function seal(reader: SearchableLogReader, dataDir: string): Promise<Sealed> {
   const ledger = ledgerSchema.parse({});
   const state = new StateStore(dataDir);
   const stop = new AbortController();

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { StateStore } from '../../../gateway/state/state.ts';
 import { offset } from '../../../ledger/format/brand.ts';
 import { SOURCE } from '../../../ledger/format/record.ts';
@@ -25,6 +25,9 @@ const cli = (...args: string[]) =>
       done({ status: error ? Number(error.code) : 0, stdout, stderr }),
     );
   });
+
+// Commands are processes of their own, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe('provenance', () => {
   let gateway: TestGateway;

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { openReader } from '../../../gateway/log/reader.ts';
 import type { StageFigures } from '../../../gateway/stage/types.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
@@ -19,6 +19,9 @@ import {
 } from '../../../ledger/timestamp/token.ts';
 import { GatewayDir, inputs } from '../fsck/gateway.ts';
 import { noOpenssl, startTsa, type Tsa } from './tsa.ts';
+
+// openssl and our own commands are processes, and the machine may be busy.
+vi.setConfig({ testTimeout: 120_000 });
 
 describe.skipIf(noOpenssl !== null)('timestamps', () => {
   let tsa: Tsa;

@@ -1,0 +1,131 @@
+// `npm run bench -- proofs`: at many records, what a proof and its verification take, of one record and of ranges; how fast an
+// auditor goes through blocks and records; what the block log weighs. Prints Markdown; judges nothing.
+import { readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { localProofs, type RangeAnswer } from '../../gateway/api/proofs.ts';
+import { openReader } from '../../gateway/log/reader.ts';
+import { offset } from '../../ledger/format/brand.ts';
+import { formatVerifierKey, verifierKey } from '../../ledger/format/note.ts';
+import { audit } from '../../ledger/fsck/audit.ts';
+import { loadOrCreateGatewayKey } from '../../ledger/seal/key.ts';
+import { verifyProof } from '../../ledger/verify/index.ts';
+import { Latencies, ms, timed } from './latencies.ts';
+import { describedLog } from './log-fill.ts';
+import { preamble } from './machine.ts';
+import { scratch } from './scratch.ts';
+import { fill, ORIGIN, seal } from './seal.ts';
+import { randomFrom } from './telemetry.ts';
+
+const WARM_UP = 20;
+
+export async function main(argv: readonly string[]): Promise<void> {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      records: { type: 'string', default: '10000000' },
+      proofs: { type: 'string', default: '500' },
+      range: { type: 'string', default: '1000' },
+      bytes: { type: 'string', default: '100' },
+      dir: { type: 'string' },
+      in: { type: 'string' },
+    },
+  });
+  const temporary = scratch(values.in);
+  try {
+    const dataDir = values.dir ?? join(temporary.path, 'data');
+    const filled =
+      describedLog(dataDir) ?? (await fill(dataDir, Number(values.records), Number(values.bytes)));
+    console.log(preamble(dataDir));
+    const reader = await openReader({ dataDir });
+    await seal(reader, dataDir);
+    console.log(
+      `log: ${filled.records} records of ${filled.payloadBytes} B payload, sealed into ${dataDir}\n`,
+    );
+    const gatewayKey = formatVerifierKey(verifierKey(ORIGIN, loadOrCreateGatewayKey(dataDir).publicKey));
+    const source = localProofs(reader, join(dataDir, 'ledger'));
+    const sealed = (await audit(dataDir, { gatewayKey, records: 'sample', sampleBlocks: 0 })).sealedEnd;
+    const random = randomFrom(7);
+    const count = Number(values.proofs);
+    const width = Number(values.range);
+    const one = await measure(count, () => source.prove(offset(Math.floor(random() * sealed))), gatewayKey);
+    const many = await measure(
+      Math.ceil(count / 10),
+      () => {
+        const first = Math.floor(random() * (sealed - width));
+        return source.proveRange(offset(first), offset(first + width - 1));
+      },
+      gatewayKey,
+    );
+    await reader.close();
+    console.log('| what | p50 | p99 | max | n | file, bytes |');
+    console.log('|---|---|---|---|---|---|');
+    row('proof of any record', one.made, one.bytes);
+    row('its verification, portable code', one.verified, one.bytes);
+    row(`proof of ${width} records`, many.made, many.bytes);
+    row('their verification, portable code', many.verified, many.bytes);
+    console.log('');
+    await audits(dataDir, gatewayKey, filled.records);
+  } finally {
+    temporary.remove();
+  }
+}
+
+interface Measured {
+  readonly made: Latencies;
+  readonly verified: Latencies;
+  readonly bytes: number;
+}
+
+async function measure(
+  count: number,
+  prove: () => Promise<RangeAnswer>,
+  gatewayKey: string,
+): Promise<Measured> {
+  const made = new Latencies();
+  const verified = new Latencies();
+  let bytes = 0;
+  for (let i = -WARM_UP; i < count; i++) {
+    const { value, tookMs } = await timed(prove);
+    if (value.kind !== 'proof') throw new Error(`no proof: ${value.kind}`);
+    const began = performance.now();
+    const report = verifyProof(value.text, { gatewayKey });
+    const verifyMs = performance.now() - began;
+    if (!report.valid) throw new Error(`a proof does not verify: ${JSON.stringify(report)}`);
+    if (i < 0) continue;
+    made.add(tookMs);
+    verified.add(verifyMs);
+    bytes += value.text.length;
+  }
+  return { made, verified, bytes: Math.round(bytes / count) };
+}
+
+async function audits(dataDir: string, gatewayKey: string, records: number): Promise<void> {
+  const chain = await timed(() => audit(dataDir, { gatewayKey, records: 'sample', sampleBlocks: 0 }));
+  const full = await timed(() => audit(dataDir, { gatewayKey }));
+  for (const { value } of [chain, full])
+    if (value.verdict !== 'clean') throw new Error(`the audit finds ${JSON.stringify(value.findings[0])}`);
+  const blocks = chain.value.checkpoint?.size ?? 0;
+  const bytes = weigh(join(dataDir, 'ledger/tile'));
+  const perSecond = (n: number, tookMs: number) => Math.round(n / (tookMs / 1_000)).toLocaleString('en-US');
+  console.log('| audit | |');
+  console.log('|---|---|');
+  console.log(`| blocks checked per second, rules, tree and tiles | ${perSecond(blocks, chain.tookMs)} |`);
+  console.log(
+    `| records re-hashed per second, blocks included | ${perSecond(full.value.records.recordsMatching, full.tookMs)} |`,
+  );
+  console.log(`| blocks | ${blocks} |`);
+  console.log(`| block log per million records | ${(((bytes / records) * 1e6) / 1024).toFixed(0)} KiB |`);
+}
+
+function weigh(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, file) => sum + statSync(join(file.parentPath, file.name)).size, 0);
+}
+
+function row(what: string, latencies: Latencies, bytes: number): void {
+  const [p50 = NaN, p99 = NaN] = latencies.quantiles(0.5, 0.99);
+  const cells = [what, `${ms(p50)} ms`, `${ms(p99)} ms`, `${ms(latencies.max)} ms`, latencies.count, bytes];
+  console.log(`| ${cells.join(' | ')} |`);
+}
