@@ -26,14 +26,20 @@ let measuring = false;
 let stopped = false;
 const latenciesMs: number[] = [];
 
+/**
+ * As many publishes as may be in flight stand ready in one buffer, with the identifiers 1…n: sending is a slice of it.
+ * Brokers acknowledge in order [MQTT-4.6.0-2], so identifiers come free in the order in which they are used again; each
+ * sixteenth acknowledgement is held against the one expected. Numbered payloads are written anew each time.
+ */
 class Publisher {
   readonly #index: number;
   readonly #socket: Socket;
-  readonly #template: Buffer;
-  readonly #idAt: number;
+  readonly #ring: Buffer;
+  readonly #size: number;
   readonly #sequenceAt: number;
-  readonly #sentAt = new Float64Array(65_536);
-  #nextId = 1;
+  readonly #sentAt: Float64Array;
+  #next = 0;
+  #awaited = 0;
   #sequence = 0;
   #pending: Buffer = Buffer.alloc(0);
   #onConnected: (() => void) | null = null;
@@ -46,9 +52,16 @@ class Publisher {
     const remaining = 2 + topic.length + 2 + payload.length;
     const length = remaining < 128 ? [remaining] : [(remaining % 128) | 0x80, remaining >> 7];
     const front = Buffer.from([0x32, ...length, topic.length >> 8, topic.length & 255]);
-    this.#idAt = front.length + topic.length;
-    this.#template = Buffer.concat([front, topic, Buffer.alloc(2), payload]);
-    this.#sequenceAt = this.#idAt + 2 + '{"seq":'.length;
+    const idAt = front.length + topic.length;
+    const packet = Buffer.concat([front, topic, Buffer.alloc(2), payload]);
+    this.#size = packet.length;
+    this.#sequenceAt = idAt + 2 + '{"seq":'.length;
+    this.#ring = Buffer.allocUnsafeSlow(packet.length * inflight);
+    for (let at = 0; at < inflight; at += 1) {
+      packet.copy(this.#ring, at * packet.length);
+      this.#ring.writeUInt16BE(at + 1, at * packet.length + idAt);
+    }
+    this.#sentAt = new Float64Array(inflight);
     this.#socket = connect({ port, host: '127.0.0.1', noDelay: true });
     this.#socket.on('data', (data) => this.#onData(data));
     this.#socket.on('error', (error) => {
@@ -78,38 +91,46 @@ class Publisher {
     });
   }
 
+  /** At most as many as have been acknowledged, or all to begin with. */
   publish(count: number): void {
-    const size = this.#template.length;
-    const out = Buffer.allocUnsafe(size * count);
     const now = performance.now();
-    for (let i = 0; i < count; i++) {
-      this.#template.copy(out, i * size);
-      out.writeUInt16BE(this.#nextId, i * size + this.#idAt);
-      if (withSequence)
-        out.write(String(1_000_000_000 + this.#sequence++), i * size + this.#sequenceAt, 'latin1');
-      this.#sentAt[this.#nextId] = now;
-      this.#nextId = this.#nextId === 65_535 ? 1 : this.#nextId + 1;
+    for (let left = count; left > 0; ) {
+      const some = Math.min(left, inflight - this.#next);
+      this.#sentAt.fill(now, this.#next, this.#next + some);
+      const bytes = this.#ring.subarray(this.#next * this.#size, (this.#next + some) * this.#size);
+      this.#socket.write(withSequence ? this.#numbered(bytes, some) : bytes);
+      this.#next = (this.#next + some) % inflight;
+      left -= some;
     }
-    this.#socket.write(out);
+  }
+
+  /** A copy, for what has been written may still be on its way out. */
+  #numbered(bytes: Buffer, count: number): Buffer {
+    const copy = Buffer.from(bytes);
+    for (let at = 0; at < count; at += 1)
+      copy.write(String(1_000_000_000 + this.#sequence++), at * this.#size + this.#sequenceAt, 'latin1');
+    return copy;
   }
 
   #onData(chunk: Buffer): void {
-    const data = this.#pending.length > 0 ? Buffer.concat([this.#pending, chunk]) : chunk;
-    const now = performance.now();
-    let at = 0;
-    let acks = 0;
-    // CONNACK and PUBACK are both four bytes: type, 2, two more.
-    for (; at + 4 <= data.length; at += 4) {
-      if (data[at] === 0x20) {
-        if (data[at + 3] !== 0) throw new Error(`connection refused with code ${data[at + 3]}`);
-        this.#onConnected?.();
-      } else if (data[at] === 0x40) {
-        acks++;
-        if (measuring && (acked + acks) % 16 === 0)
-          latenciesMs.push(now - this.#sentAt[data.readUInt16BE(at + 2)]!);
-      } else throw new Error(`unexpected packet type ${data[at]}`);
+    let data = this.#pending.length > 0 ? Buffer.concat([this.#pending, chunk]) : chunk;
+    if (this.#onConnected !== null && data.length >= 4) {
+      if (data[0] !== 0x20 || data[3] !== 0) throw new Error(`not connected: ${data.toString('hex', 0, 4)}`);
+      this.#onConnected();
+      this.#onConnected = null;
+      data = data.subarray(4);
     }
-    this.#pending = data.subarray(at);
+    const now = performance.now();
+    // PUBACK is four bytes: type, 2, identifier.
+    const acks = data.length >> 2;
+    this.#pending = data.subarray(acks * 4);
+    for (let at = 15 - (this.#awaited % 16); at < acks; at += 16) {
+      const slot = (this.#awaited + at) % inflight;
+      if (data[at * 4] !== 0x40 || data.readUInt16BE(at * 4 + 2) !== slot + 1)
+        throw new Error(`unexpected packet ${data.toString('hex', at * 4, at * 4 + 4)}`);
+      if (measuring) latenciesMs.push(now - this.#sentAt[slot]!);
+    }
+    this.#awaited += acks;
     if (measuring) acked += acks;
     ackedInAll += acks;
     if (acks > 0 && !stopped) this.publish(acks);
