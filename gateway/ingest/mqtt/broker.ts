@@ -498,12 +498,28 @@ export class Broker {
       const expiresMs = connection.principal?.expiresMs ?? null;
       if (expiresMs !== null && expiresMs <= wallMs) connection.close(REASON.maximumConnectTime);
     }
+    this.#boundUnfinished();
     this.#wills.tick(this.nowMs);
     for (const session of this.#absent)
       if (session.endedMs + session.expirySeconds * 1_000 <= wallMs) this.#discard(session);
     for (const message of this.#sys.due(this.nowMs)) {
       const matches = this.#tree.match(message.topic);
       if (matches.plain.length + matches.shared.length > 0) this.#deliver(message, matches);
+    }
+  }
+
+  /** Thousands of clients that each begin a long packet and do not finish it. */
+  #boundUnfinished(): void {
+    const { maxUnfinishedBytes } = this.config;
+    let bytes = 0;
+    for (const { unfinishedBytes } of this.#connections) bytes += unfinishedBytes;
+    if (bytes <= maxUnfinishedBytes) return;
+    const most = [...this.#connections].sort((a, b) => b.unfinishedBytes - a.unfinishedBytes);
+    for (const connection of most) {
+      if (bytes <= maxUnfinishedBytes) break;
+      bytes -= connection.unfinishedBytes;
+      this.timedOut(connection, 'an unfinished packet, and too many of them');
+      connection.close(REASON.quotaExceeded);
     }
   }
 

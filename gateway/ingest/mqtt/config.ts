@@ -78,6 +78,15 @@ export const mqttConfigSchema = z.strictObject({
     .max(3_600_000)
     .default(60_000)
     .describe('A connection that has begun a packet and not finished it by then is closed.'),
+  maxUnfinishedBytes: z
+    .number()
+    .int()
+    .min(64 * KIB)
+    .max(1024 * KIB * KIB)
+    .default(64 * KIB * KIB)
+    .describe(
+      'Bytes of packets not yet complete, of all clients; beyond it, those who hold most are closed.',
+    ),
   maxKeepAliveSeconds: z
     .number()
     .int()

@@ -96,6 +96,10 @@ export class Connection implements Link, FlowOwner {
   get isFull(): boolean {
     return this.#outbox.isFull;
   }
+  /** Bytes of a packet that has not come to its end. */
+  get unfinishedBytes(): number {
+    return this.#state === 'closing' ? 0 : this.#packets.waitingBytes;
+  }
   get isIdle(): boolean {
     return this.#flow.isIdle;
   }
@@ -104,6 +108,10 @@ export class Connection implements Link, FlowOwner {
 
   #onData(chunk: Buffer): void {
     if (this.#state === 'closing') return;
+    if (this.#state === 'authenticating') {
+      this.#packets.keep(chunk);
+      return;
+    }
     if (this.#turnBytes === 0) this.#broker.atEndOfTurn(this);
     this.#turnBytes += chunk.length;
     this.#guarded(() => this.#packets.feed(chunk));
@@ -222,7 +230,7 @@ export class Connection implements Link, FlowOwner {
       this.#broker.setExpiry(session, sessionExpirySeconds);
     }
     this.#end(reason !== REASON.success);
-    this.#stream.end();
+    this.#linger();
   }
 
   // --- CONNECT ----------------------------------------------------------------------------------------------------

@@ -38,6 +38,12 @@ export class PacketStream {
     this.resume();
   }
 
+  /** Bytes that came although no more was wanted. */
+  keep(chunk: Buffer): void {
+    this.#kept.push(chunk);
+    this.#keptBytes += chunk.length;
+  }
+
   /** Goes on where `onPacket` said no more. */
   resume(): void {
     if (this.#keptBytes === 0) return;

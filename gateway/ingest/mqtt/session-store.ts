@@ -39,11 +39,15 @@ const FLUSH_MS = 20;
 const RETRY_MS = 1_000;
 /** Changes that wait, at which nothing further is kept for clients. */
 const MAX_WAITING = 65_536;
+/** Changes taken back, at which the list is made shorter. */
+const MAX_TAKEN_BACK = 4_096;
 
 export class SessionStore {
   readonly #worker: Worker;
   readonly #onProblem: (detail: string) => void;
   #changes: (Change | null)[] = [];
+  /** Those of them that have been taken back. */
+  #takenBack = 0;
   #writing: (Change | null)[] | null = null;
   /** Called when the gathered changes, and those being written, are stored. */
   #gatheredWaiting: (() => void)[] = [];
@@ -77,12 +81,12 @@ export class SessionStore {
 
   /** Too much waits to be written, or nothing can be. */
   get isBehind(): boolean {
-    return this.#changes.length >= MAX_WAITING || this.#ended;
+    return this.#changes.length - this.#takenBack >= MAX_WAITING || this.#ended;
   }
 
   /** Changes not yet stored. */
   get waiting(): number {
-    return this.#changes.length + (this.#writing?.length ?? 0);
+    return this.#changes.length - this.#takenBack + (this.#writing?.length ?? 0);
   }
 
   get failures(): number {
@@ -115,9 +119,20 @@ export class SessionStore {
     if (place !== undefined) {
       this.#changes[place] = null;
       this.#places.delete(delivery);
+      this.#takenBack += 1;
+      this.#compact();
       if (!this.#written.delete(delivery)) return;
     }
     this.put({ kind: 'delivery-gone', client, number: delivery.number });
+  }
+
+  /** While a batch is being written, a client that keeps up must not make the list grow. */
+  #compact(): void {
+    if (this.#takenBack < MAX_TAKEN_BACK || this.#takenBack * 2 < this.#changes.length) return;
+    this.#changes = this.#changes.filter((change) => change !== null);
+    this.#takenBack = 0;
+    for (const [at, change] of this.#changes.entries())
+      if (change?.kind === 'delivery') this.#places.set(change.delivery, at);
   }
 
   /** `done` is called once every change so far is on disk: at once where there is none. */
@@ -167,6 +182,7 @@ export class SessionStore {
     this.#writingWaiting = this.#gatheredWaiting;
     this.#gatheredWaiting = [];
     this.#changes = [];
+    this.#takenBack = 0;
     this.#places.clear();
     if (changes.length === 0) {
       for (const done of this.#writingWaiting.splice(0)) done();

@@ -72,6 +72,8 @@ export class Session {
   readonly #queue: Delivery[] = [];
   #queueHead = 0;
   readonly #inFlight = new Map<number, Delivery>();
+  /** Of those in flight, the ones a resumed client cannot take yet: they keep their identifiers. */
+  #unsent: Delivery[] = [];
   #nextPacketId = 1;
   #nextNumber = 1;
 
@@ -103,7 +105,11 @@ export class Session {
   /** A message would be sent at once. */
   get isReady(): boolean {
     const { link } = this;
-    return link !== null && !link.isFull && this.#inFlight.size < link.window;
+    return link !== null && !link.isFull && this.#onTheWire < link.window;
+  }
+
+  get #onTheWire(): number {
+    return this.#inFlight.size - this.#unsent.length;
   }
 
   /** Sends it now or keeps it; false: neither, and counted. A QoS 0 message is kept only where `keepQos0`. */
@@ -145,6 +151,7 @@ export class Session {
   pump(): void {
     const { link } = this;
     if (link === null) return;
+    while (this.#unsent.length > 0 && this.isReady) this.#sendAgain(this.#unsent.shift()!, link);
     const nowMs = Date.now();
     while (this.#queueHead < this.#queue.length && !link.isFull) {
       const delivery = this.#queue[this.#queueHead]!;
@@ -156,7 +163,7 @@ export class Session {
         this.#forget(delivery);
         continue;
       }
-      if (qos > 0 && this.#inFlight.size >= link.window) break;
+      if (qos > 0 && this.#onTheWire >= link.window) break;
       this.#shift();
       if (qos === 0) {
         this.#forget(delivery);
@@ -179,11 +186,18 @@ export class Session {
   resume(link: Link): void {
     this.link = link;
     this.endedMs = 0;
-    for (const [packetId, delivery] of this.#inFlight) {
-      if (delivery.state === 'released') link.sendPubrel(packetId);
-      else if (!link.sendPublish(delivery, true)) this.#acknowledged(packetId, delivery);
-    }
+    this.#unsent = [...this.#inFlight.values()];
+    // PUBREL is not held back by the receive maximum.
+    for (const { packetId, state } of this.#unsent) if (state === 'released') link.sendPubrel(packetId);
+    this.#unsent = this.#unsent.filter(({ state }) => state !== 'released');
     this.pump();
+  }
+
+  #sendAgain(delivery: Delivery, link: Link): void {
+    const { packetId } = delivery;
+    if (this.#inFlight.get(packetId) !== delivery || link.sendPublish(delivery, true)) return;
+    this.#inFlight.delete(packetId);
+    this.#forget(delivery);
   }
 
   /** False: no such message. */
@@ -238,6 +252,7 @@ export class Session {
     for (const delivery of this.#deliveries()) this.#release(delivery);
     this.#queue.length = 0;
     this.#queueHead = 0;
+    this.#unsent = [];
     this.#inFlight.clear();
     this.incoming.clear();
   }

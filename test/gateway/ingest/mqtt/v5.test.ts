@@ -332,7 +332,50 @@ describe('who may', () => {
   });
 });
 
+test('[MQTT-4.4.0-1] [MQTT5-3.3.4-9] a resumed client gets what is unacknowledged again, no more at once than it takes', async () => {
+  await start();
+  const receiveMaximum = (value: number) => [8, 0x11, 0, 0, 1, 0, 0x21, 0, value];
+  const first = await connected5('kept', receiveMaximum(5));
+  first.socket.write(packet(0x82, [0, 9], [0], text('plant/#'), [1]));
+  await first.packet();
+  const publisher = await connect();
+  for (let at = 1; at <= 6; at += 1) await publisher.publishAsync(TOPIC, String(at), { qos: 1 });
+  for (let at = 1; at <= 5; at += 1) expect((await first.packet())![0]).toBe(0x32);
+  first.socket.destroy();
+  await until(() => server.figures().connections === 1);
+  const second = await connected5('kept', receiveMaximum(2), false);
+  const payloads: string[] = [];
+  const takes = async (firstByte: number) => {
+    const publish = (await second.packet())!;
+    expect(publish[0]).toBe(firstByte);
+    payloads.push(String(publish.subarray(-1)));
+  };
+  await takes(0x3a);
+  await takes(0x3a);
+  second.socket.write(Buffer.from([0xc0, 0]));
+  expect((await second.packet())![0]).toBe(0xd0);
+  for (const id of [1, 2, 3, 4]) {
+    second.socket.write(packet(0x40, u16(id)));
+    await takes(id < 4 ? 0x3a : 0x32);
+  }
+  expect(payloads).toEqual(['1', '2', '3', '4', '5', '6']);
+  await publisher.endAsync();
+});
+
 describe('fairness', () => {
+  test('thousands of packets begun and not finished cannot fill memory: who holds most is closed', async () => {
+    await start({ maxUnfinishedBytes: 64 * 1024 });
+    const small = await connected5('small');
+    small.socket.write(Buffer.concat([Buffer.from([0x30, 0x90, 0x4e]), Buffer.alloc(1_000)]));
+    const large = await connected5('large');
+    large.socket.write(Buffer.concat([Buffer.from([0x30, 0x80, 0x80, 8]), Buffer.alloc(70_000)]));
+    expect((await large.packet())?.toString('hex')).toBe('e00197');
+    await large.closed();
+    await until(() => server.figures().connections === 1);
+    expect(server.figures().timeouts).toBe(1);
+    small.socket.destroy();
+  });
+
   test('a subscriber that takes nothing loses QoS 0, counted, is closed, and holds nobody up', async () => {
     await start({ socketBufferBytes: 16 * 1024, subscriberDrainMs: 500 });
     const slow = await connected5('slow');
