@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatTargets } from './format-targets.ts';
+import { ingestTargets } from './ingest-targets.ts';
 import { logTargets } from './log-targets.ts';
 import { mqttDecoderTarget, mqttTarget } from './mqtt-target.ts';
 import { damaged, Random } from './mutate.ts';
@@ -28,6 +29,7 @@ if (!(seconds > 0) || !Number.isSafeInteger(seed)) {
 
 const everything: Target[] = [
   ...formatTargets(),
+  ...ingestTargets(),
   ...(await logTargets()),
   sparkplugTarget(),
   mqttDecoderTarget(),
