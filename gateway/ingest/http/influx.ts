@@ -48,6 +48,14 @@ export function writeInfluxRefusal(response: ServerResponse, problem: Problem, m
   writeProblem(response, problem, { ...names, ...more }, 'application/json; charset=utf-8');
 }
 
+/**
+ * The same for version 1, whose clients throw away what is answered 4xx (Telegraf: any 4xx): what is to be sent again is
+ * 503 there, never 429.
+ */
+function writeInflux1Refusal(response: ServerResponse, problem: Problem, more?: object): void {
+  writeInfluxRefusal(response, problem.status === 429 ? { ...problem, status: 503 } : problem, more);
+}
+
 /** InfluxDB 1.x clients name the user in the query. */
 export function shownInQuery({ query }: Exchange): Shown | undefined {
   const username = query.get('u');
@@ -55,7 +63,7 @@ export function shownInQuery({ query }: Exchange): Shown | undefined {
 }
 
 export function writeLines(exchange: Exchange, topicOf: TopicFiller): void {
-  exchange.writeRefusal = writeInfluxRefusal;
+  exchange.writeRefusal = exchange.path === '/write' ? writeInflux1Refusal : writeInfluxRefusal;
   exchange.enter(shownInQuery(exchange), (principal) => {
     const { query } = exchange;
     const bucket = query.get('bucket') ?? query.get('db') ?? '';
@@ -175,7 +183,11 @@ function answer(exchange: Exchange, result: BatchResult, refusal: Refused | null
   const { rejected, errors } = result;
   const problem = problemOf(refusalOf(refusal));
   const first = errors.find(({ reason }) => reason === refusal.reason)!;
-  const detail = `partial write: ${first.detail} dropped=${rejected}`;
+  // "partial write" makes clients throw the lines away: it must not stand where they are to be sent again.
+  const detail =
+    refusal.kind === 'shed'
+      ? `${first.detail}: ${rejected} lines are not stored, send them again`
+      : `partial write: ${first.detail} dropped=${rejected}`;
   exchange.refusedAs({ ...problem, detail }, result);
 }
 

@@ -27,7 +27,9 @@ test.each([
   [basic('ü:'), { username: 'ü', password: '' }],
   [basic('no colon'), null],
   ['Digest x', null],
-  ['Bearer', null],
+  ['Token', {}],
+  ['Bearer', {}],
+  ['Basic', null],
   [`Bearer ${'x'.repeat(9_000)}`, null],
 ])('Authorization: %s', (authorization, expected) => {
   const shown = credentialsOf(request({ authorization }), { token: 'from the path' });

@@ -138,6 +138,45 @@ test('a full disk is 503 with Retry-After, so that clients send again', async ()
   const answer = await write('/write?db=b', 'a v=2\na v=3');
   expect(answer).toMatchObject({ status: 503, body: { code: 'disk-full', rejected: 2 } });
   expect(answer.headers.get('retry-after')).toBe('5');
+  // Telegraf throws away what is answered so.
+  expect(answer.body.error).not.toContain('partial write');
+});
+
+test('what is to be sent again is 429 to version 2, and 503 to version 1, whose clients drop what is answered 4xx', async () => {
+  await served.close();
+  served = await serveIngest({ harness: { ingest: { rate: { device: { perSecond: 1, burst: 1 } } } } });
+  expect((await write('/write?db=b', 'a,host=h v=1')).status).toBe(204);
+  expect(await write('/write?db=b', 'a,host=h v=2')).toMatchObject({
+    status: 503,
+    body: { code: 'rate-limited' },
+  });
+  expect(await write('/api/v2/write?bucket=b', 'a,host=h v=2')).toMatchObject({
+    status: 429,
+    body: { code: 'rate-limited' },
+  });
+});
+
+test('as Telegraf’s outputs.influxdb_v2 does without a token: gzip, chunked, an empty scheme', async () => {
+  const lines = 'mem,host=gw-1 free=5i 1763600000000000000\n'.repeat(3);
+  const body = new ReadableStream({
+    start(controller) {
+      controller.enqueue(new Uint8Array(gzipSync(lines)));
+      controller.close();
+    },
+  });
+  const response = await fetch(`${served.base}/api/v2/write?bucket=telegraf&org=o`, {
+    method: 'POST',
+    body,
+    duplex: 'half',
+    headers: {
+      authorization: 'Token ',
+      'content-encoding': 'gzip',
+      'content-type': 'text/plain; charset=utf-8',
+      'user-agent': 'Telegraf/1.36.0 Go/1.25.1',
+    },
+  } as RequestInit);
+  expect(response.status).toBe(204);
+  expect(await stored()).toHaveLength(3);
 });
 
 test('names: Token, Basic, and the query of version 1; a device writes what is its own', async () => {
