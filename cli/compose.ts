@@ -239,9 +239,10 @@ async function start(
     }),
     (part) => part.close(),
   );
-  const httpUrl = await listening('http', config.http, () =>
+  const listened = await listening('http', config.http, () =>
     http.listen({ host: config.http.host, port: config.http.port }),
   );
+  const httpUrl = config.http.tls ? listened.replace(/^http:/, 'https:') : listened;
   const localAdmin = await startLocalAdmin(dataDir, local, (request, response) =>
     http.routing(request, response),
   );

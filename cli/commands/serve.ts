@@ -36,7 +36,7 @@ function warnOfPlainText({ mqtt, http }: GatewayConfig, logger: Logger): void {
   const isOpen = (host: string) => !(host === 'localhost' || isLoopback(host));
   const open = [
     ...(mqtt.enabled && isOpen(mqtt.host) ? [`mqtt.host ${mqtt.host}`] : []),
-    ...(isOpen(http.host) ? [`http.host ${http.host}`] : []),
+    ...(isOpen(http.host) && !http.tls ? [`http.host ${http.host}`] : []),
   ];
   if (open.length > 0)
     logger.warn(

@@ -93,12 +93,14 @@ export function loadConfig(named: string | undefined, environment: NodeJS.Proces
 const TLS_FILES = ['cert', 'key', 'ca'] as const;
 
 /** Files that the configuration names are beside the one that names them. */
-function resolveFiles({ mqtt, access, ledger }: GatewayConfig, base: string): void {
+function resolveFiles({ mqtt, http, access, ledger }: GatewayConfig, base: string): void {
   if (ledger.policy !== undefined) ledger.policy = resolve(base, ledger.policy);
   if (ledger.cosign.ca !== undefined) ledger.cosign.ca = resolve(base, ledger.cosign.ca);
   for (const key of TLS_FILES) {
-    const named = mqtt.tls[key];
-    if (named !== undefined) mqtt.tls[key] = resolve(base, named);
+    for (const tls of [mqtt.tls, http.tls]) {
+      const named = tls?.[key];
+      if (tls && named !== undefined) tls[key] = resolve(base, named);
+    }
   }
   for (const issuer of access.jwt) {
     if (issuer.jwksFile !== undefined) issuer.jwksFile = resolve(base, issuer.jwksFile);

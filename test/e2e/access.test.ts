@@ -322,6 +322,7 @@ describe.skipIf(missing !== null)('access', () => {
 
   test('a killed gateway’s directory can be administered too, and the next start knows', async () => {
     await stop('SIGKILL');
+    expect((await tidemark(['fsck', '--deep', dataDir])).stdout).toContain('verdict     clean');
     const password = await issue('device', 'add', 'while-dead');
     expect((await cli('device', 'rotate', 'pump-1', '--overlap', '0')).code).toBe(0);
     expect((await cli('config', 'apply')).code).toBe(3);
