@@ -25,8 +25,8 @@ export interface Inspection {
   readonly fault: WalkEnd['fault'];
   /** One past the last byte after `position` that is not zero; `position` when there is none. */
   readonly dataEnd: number;
-  /** Where the last good batch begins; `position` when there is none. */
-  readonly lastBatch: number;
+  /** Up to here the indexes vouch that it was durable: they get no entry before that. */
+  readonly durableTo: number;
   readonly damage: SegmentDamage[];
   readonly builder: IndexBuilder;
   /** The index files agree with the segment as far as they go. */
@@ -56,7 +56,7 @@ export async function inspectSegment(
     const place = timesWhole ? await lastConfirmed(window, baseOffset, entries) : null;
     const builder = new IndexBuilder(baseOffset, indexIntervalBytes);
     let stop: WalkEnd = { position: 0, offset: baseOffset, fault: 'end' };
-    let lastBatch = 0;
+    let durableTo = 0;
     const earlier = times.parsed.entries.filter(
       (entry) => place && entry.lastOffset <= place.header.lastOffset,
     );
@@ -66,14 +66,13 @@ export async function inspectSegment(
         position: place.position + place.header.sizeBytes,
         offset: place.header.lastOffset + 1,
       };
-      lastBatch = place.position;
+      durableTo = stop.position;
     }
     const damage: SegmentDamage[] = [];
     let dataEnd = 0;
     for (;;) {
       stop = await walk(window, stop.position, stop.offset, (header, position) => {
         builder.add(header, position);
-        lastBatch = position;
       });
       dataEnd = await endOfData(window, stop.position, sizeBytes);
       if (dataEnd === stop.position) {
@@ -96,7 +95,7 @@ export async function inspectSegment(
       offset: stop.offset,
       fault: stop.fault,
       dataEnd,
-      lastBatch,
+      durableTo,
       damage,
       builder,
       indexGood: isPrefix(offsets.bytes, offsetBytes) && isPrefix(times.bytes, timeBytes),

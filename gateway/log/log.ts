@@ -143,6 +143,7 @@ class SegmentedLog implements Log {
       diskFull: (cause, records) => this.#diskFull(cause, records),
       onDead,
     });
+    if (this.#failed) this.#commit.fail(this.#failed);
     this.#segments = new SegmentStore({
       fs: this.#fs,
       folder: this.#folder,
@@ -343,7 +344,8 @@ class SegmentedLog implements Log {
       cause,
     });
     this.#failed = error;
-    this.#commit.fail(error);
+    // Not there yet where the zeros ahead of the segment fail while the log is being opened.
+    this.#commit?.fail(error);
     for (const wait of this.#waits.splice(0)) wait.done(error);
     for (const listener of this.#fatalListeners) listener(error);
   }

@@ -15,6 +15,7 @@ import type { Recovery, SegmentDamage } from './types.ts';
  * that which cannot be read is damage.
  */
 export const MAX_TORN_BYTES = 17 * 1024 * 1024;
+const REWRITE_PIECE_BYTES = 1024 * 1024;
 
 const INDEX = /^(\d{20})\.[a-z]*index$/;
 
@@ -206,11 +207,12 @@ async function putLastInOrder(
     findings.truncatedBytes += unreadable;
     await cut(fs, path, position);
     sizeBytes = position;
-  } else {
-    // What was read may still be only in the page cache of a killed process: it counts as durable from here on.
-    if (cleanEnd === null) await writeAgain(fs, path, inspection.lastBatch, position);
-    await sync(fs, path);
   }
+  if (cleanEnd === null && unreadable <= MAX_TORN_BYTES) {
+    // What was read may still be only in the page cache of a killed process: it counts as durable from here on.
+    await writeAgain(fs, path, inspection.durableTo, position);
+    await sync(fs, path);
+  } else if (unreadable === 0) await sync(fs, path);
   if (!keep) {
     await sync(fs, path);
     if (end === baseOffset) {
@@ -244,16 +246,21 @@ async function sync(fs: LogFs, path: string): Promise<void> {
 }
 
 /**
- * Writes the last batch over itself. Where the last run died of a failed sync the system may hold its bytes for clean:
- * it shows them until it needs the memory, and no sync brings them to the disk. Only the batch in flight can be such.
+ * Writes bytes [from, to) over themselves. Where the last run died of a failed sync the system may hold them for clean: it
+ * shows them until it needs the memory, and no sync brings them to the disk. The batch in flight can be such, and with
+ * `log.sync: {intervalMs}` all since the last sync; what the indexes have an entry for cannot.
  */
 async function writeAgain(fs: LogFs, path: string, from: number, to: number): Promise<void> {
-  const bytes = Buffer.alloc(to - from);
-  if (bytes.length === 0) return;
+  if (from >= to) return;
+  const bytes = Buffer.alloc(Math.min(to - from, REWRITE_PIECE_BYTES));
   const fd = await fs.open(path, 'write');
   try {
-    const read = await readFully(fs, fd, bytes, bytes.length, from);
-    await writeFully(fs, fd, bytes.subarray(0, read), from);
+    for (let at = from; at < to; ) {
+      const read = await readFully(fs, fd, bytes, Math.min(bytes.length, to - at), at);
+      if (read === 0) return;
+      await writeFully(fs, fd, bytes.subarray(0, read), at);
+      at += read;
+    }
   } catch (error) {
     // A file system that never writes in place wants new space even for this; being full must not keep the log shut.
     if (!isDiskFull(error as FsError)) throw error;

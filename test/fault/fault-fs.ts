@@ -160,7 +160,7 @@ export class FaultFs {
       },
       pwrite: (fd, bytes, start, length, position, done) => {
         const fault = this.#meet('pwrite', length);
-        const fail = (code: string) => queueMicrotask(() => done(failure(code), 0));
+        const fail = (code: string) => done(failure(code), 0);
         if (fault === null) return real.pwrite(fd, bytes, start, length, position, done);
         if (fault.kind === 'failed') return fail(fault.code);
         const put = fault.kind === 'torn' || fault.kind === 'short' ? fault.bytes : length;

@@ -27,6 +27,8 @@ export interface Books {
   /** Sequences in the order they were appended, and the offset of each that was acknowledged. */
   readonly asked: number[];
   readonly acked: Map<number, Offset>;
+  /** With `log.sync: {intervalMs}`, sequences said to be durable: what a power cut must leave. Null: all acknowledged. */
+  readonly durable: Set<number> | null;
   /** Sequences refused with DISK_FULL: nothing of them may be kept. */
   readonly refused: Set<number>;
   /** Sequences that retention has begun to remove, run by run: of each run all may be there, or none. */
@@ -46,6 +48,7 @@ export interface World {
 
 export interface Scenario {
   readonly name: string;
+  readonly config?: LogConfig;
   /** The disk it begins on, and what is promised of it. */
   readonly begin: () => Promise<{ readonly disk: MemoryDisk; readonly books: Books }>;
   readonly run: (world: World) => Promise<void>;
@@ -54,6 +57,7 @@ export interface Scenario {
 export const emptyBooks = (): Books => ({
   asked: [],
   acked: new Map(),
+  durable: null,
   refused: new Set(),
   removing: [],
   removed: new Set(),
@@ -62,10 +66,18 @@ export const emptyBooks = (): Books => ({
 export const copyOf = (books: Books): Books => ({
   asked: [...books.asked],
   acked: new Map(books.acked),
+  durable: books.durable && new Set(books.durable),
   refused: new Set(books.refused),
   removing: [...books.removing],
   removed: new Set(books.removed),
 });
+
+/** What is promised of the disk once the power has gone. */
+export function afterPowerCut(books: Books): Books {
+  const { durable } = books;
+  if (durable === null) return books;
+  return { ...books, acked: new Map([...books.acked].filter(([sequence]) => durable.has(sequence))) };
+}
 
 /** Every record is made from its sequence alone, so a reader's view can be checked byte for byte. */
 export function numbered(sequence: number): RecordInput {
@@ -173,6 +185,64 @@ const retain = async (world: World): Promise<void> =>
     await single(world, log);
   });
 
+const syncedSometimes: LogConfig = { ...config, sync: { intervalMs: 60_000 } };
+
+/** Answers come before syncs: but for the first record, which is waited for, all wait for a roll or the end. */
+const atIntervals = async (world: World): Promise<void> =>
+  opened(world, async (log) => {
+    const { books } = world;
+    const told = (sequence: number) => {
+      const at = books.acked.get(sequence);
+      if (at === undefined) return Promise.resolve();
+      return new Promise<void>((resolve) =>
+        log.whenDurable(at, (error) => {
+          if (!error) books.durable?.add(sequence);
+          resolve();
+        }),
+      );
+    };
+    const waited: Promise<void>[] = [];
+    await single(world, log);
+    await told(books.asked.at(-1)!);
+    for (let round = 0; round < 4; round++) {
+      await single(world, log);
+      waited.push(told(books.asked.at(-1)!));
+    }
+    await log.close();
+    await Promise.all(waited);
+  });
+
+/** A disk that is too full for the log until a segment has gone. */
+function tight(fs: LogFs): LogFs {
+  let freed = false;
+  return {
+    ...fs,
+    freeBytes: async (path) => {
+      const free = await fs.freeBytes(path);
+      return freed ? free : config.reserveBytes - 1;
+    },
+    unlink: async (path) => {
+      await fs.unlink(path);
+      if (path.endsWith('.log')) freed = true;
+    },
+  };
+}
+
+/** As under `log.whenFull: drop-oldest`. */
+const makeRoom = async (world: World): Promise<void> =>
+  opened({ ...world, fs: tight(world.fs) }, async (log) => {
+    log.useSpaceMaker({
+      makeRoom: async () => {
+        const oldest = log.segments.list()[0];
+        if (!oldest) return 0;
+        await dropFirst(world, log);
+        return oldest.sizeBytes;
+      },
+    });
+    await single(world, log);
+    await group(world, log, 2);
+  });
+
 /** The disk and the books after `run` on `from`, cut off before call `at` when given. */
 async function after(
   dataDir: string,
@@ -233,6 +303,18 @@ export function scenarios(dataDir: string): Scenario[] {
       name: 'rewrite a segment, then drop it',
       begin: once(() => after(dataDir, fresh(), fill, null)),
       run: retain,
+    },
+    {
+      name: 'sync at intervals',
+      config: syncedSometimes,
+      begin: async () => ({ disk: fresh(), books: { ...emptyBooks(), durable: new Set() } }),
+      run: atIntervals,
+    },
+    {
+      name: 'drop the oldest on a full disk',
+      config: { ...config, whenFull: 'drop-oldest' },
+      begin: once(() => after(dataDir, fresh(), fill, null)),
+      run: makeRoom,
     },
     {
       name: 'recover a torn tail and lost indexes',

@@ -1,10 +1,11 @@
 // Owns the enumeration: every call of a run, in every way it can go wrong, and a power cut before every call with every
 // outcome. Judges each distinct disk once: equal disks with equal books have equal verdicts.
 import { hash } from 'node:crypto';
+import type { LogConfig } from '../../gateway/log/config.ts';
 import { type Call, type Fault, FaultFs, faultsOf, nameOf } from './fault-fs.ts';
 import { judge } from './judge.ts';
 import type { MemoryDisk } from './memory-disk.ts';
-import { type Books, config, copyOf, type Scenario } from './scenario.ts';
+import { afterPowerCut, type Books, config, copyOf, type Scenario } from './scenario.ts';
 
 export interface SweepResult {
   readonly calls: number;
@@ -55,6 +56,10 @@ export class Sweep {
     this.#folder = folder;
   }
 
+  get #config(): LogConfig {
+    return this.#scenario.config ?? config;
+  }
+
   result(calls: number): SweepResult {
     return { calls, cases: this.#cases, disks: this.#seen.size, failures: this.#failures };
   }
@@ -71,7 +76,12 @@ export class Sweep {
   }
 
   async checkCuts(name: string, disk: MemoryDisk, books: Books): Promise<void> {
-    for (const cut of disk.powerCuts()) await this.check(`${name}, power cut, ${cut.name}`, cut.disk, books);
+    const promised = afterPowerCut(books);
+    for (const cut of disk.powerCuts()) {
+      // With several batches unsynced a later one may be there without an earlier one: shown as damage, and kept.
+      if (books.durable !== null && !/^(none|all \d|first)/.test(cut.name)) continue;
+      await this.check(`${name}, power cut, ${cut.name}`, cut.disk, promised);
+    }
   }
 
   /** One run with one fault; returns the disk it leaves and what was promised of it. */
@@ -81,7 +91,7 @@ export class Sweep {
     const { disk, books } = await this.#scenario.begin();
     const fs = new FaultFs(disk, this.#folder, plan);
     const alive = () => fs.crashed === null;
-    await this.#scenario.run({ dataDir: this.#folder, fs: fs.port, books, config, alive });
+    await this.#scenario.run({ dataDir: this.#folder, fs: fs.port, books, config: this.#config, alive });
     return { fs, disk: fs.crashed ?? disk, books };
   }
 
@@ -101,7 +111,13 @@ export class Sweep {
     const fs = new FaultFs(disk, this.#folder, null, (now) =>
       moments.push({ disk: now.fork(), books: copyOf(books) }),
     );
-    await this.#scenario.run({ dataDir: this.#folder, fs: fs.port, books, config, alive: () => true });
+    await this.#scenario.run({
+      dataDir: this.#folder,
+      fs: fs.port,
+      books,
+      config: this.#config,
+      alive: () => true,
+    });
     for (const [at, moment] of moments.entries())
       await this.checkCuts(`${this.#at(fs.calls, at)}`, moment.disk, moment.books);
     await this.check('the healthy run', disk.fork(), books);
