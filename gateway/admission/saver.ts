@@ -2,6 +2,7 @@
 // devices. One save at a time; the caller skips a turn while one is running.
 import { Worker } from 'node:worker_threads';
 import type { Offset } from '../../ledger/format/brand.ts';
+import { WORKER_LIMITS } from '../log/worker-limits.ts';
 
 export interface SaveRequest {
   readonly next: Offset;
@@ -20,6 +21,7 @@ export class SnapshotSaver {
     this.#worker = new Worker(new URL(entry, import.meta.url), {
       workerData: { dataDir },
       name: 'admission-saver',
+      resourceLimits: WORKER_LIMITS,
     });
     this.#worker.on('message', (answer: SaveAnswer) => {
       const waiting = this.#waiting;

@@ -19,6 +19,7 @@ import {
 import { directoryTiles } from '../../ledger/tiles/source.ts';
 import type { ColdConfig } from '../cold/config.ts';
 import { LogError, type LogErrorCode, type SearchableLogReader } from '../log/types.ts';
+import { WORKER_LIMITS } from '../log/worker-limits.ts';
 
 export type ProofAnswer = { readonly kind: 'proof'; readonly text: string } | NoProof;
 
@@ -150,7 +151,11 @@ export class ProofWorker implements ProofSource {
   }
 
   #start(): Worker {
-    const worker = new Worker(ENTRY, { workerData: this.#init, name: 'proofs' });
+    const worker = new Worker(ENTRY, {
+      workerData: this.#init,
+      name: 'proofs',
+      resourceLimits: WORKER_LIMITS,
+    });
     worker.unref();
     worker.on('message', (reply: ProofReply) => this.#onReply(reply));
     worker.on('error', (error) => this.#lose(worker, error));

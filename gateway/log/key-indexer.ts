@@ -7,6 +7,7 @@ import { type AdvanceOptions, hasKeyIndex, SegmentIndexing } from './key-index-b
 import { isSoundKeyIndex } from './key-index-file.ts';
 import { listSegments, segmentFile } from './layout.ts';
 import { DurableEnd } from './signal.ts';
+import { WORKER_LIMITS } from './worker-limits.ts';
 
 export interface KeyIndexerInit {
   readonly dataDir: string;
@@ -140,7 +141,11 @@ export class KeyIndexer {
   readonly #ended: Promise<void>;
 
   constructor(init: KeyIndexerInit, onProblem: (problem: string) => void = () => {}) {
-    this.#worker = new Worker(ENTRY, { workerData: init, name: 'key-indexer' });
+    this.#worker = new Worker(ENTRY, {
+      workerData: init,
+      name: 'key-indexer',
+      resourceLimits: WORKER_LIMITS,
+    });
     this.#worker.unref();
     this.#worker.on('message', onProblem);
     this.#worker.on('error', (error) => onProblem(error instanceof Error ? error.message : String(error)));

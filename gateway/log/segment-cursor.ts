@@ -9,7 +9,7 @@ import type { TextCache } from './text-cache.ts';
 import type { WalkEnd } from './walk.ts';
 
 const READ_MIN_BYTES = 16 * 1024;
-const READ_MAX_BYTES = 512 * 1024;
+const READ_MAX_BYTES = 128 * 1024;
 const READ_LIKE_BYTES = 1280 * 1024;
 /** A header and what little there may be before the next one. */
 const STEP_BYTES = 4 * 1024;

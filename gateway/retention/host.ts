@@ -3,6 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import { offset } from '../../ledger/format/brand.ts';
 import type { RolledSegments } from '../log/types.ts';
+import { WORKER_LIMITS } from '../log/worker-limits.ts';
 import type { StageLogger } from '../stage/host.ts';
 import type { StageFigures } from '../stage/types.ts';
 import type { RetentionInit, RetentionMessage, RetentionReply, SegmentCall } from './messages.ts';
@@ -35,7 +36,11 @@ export class RetentionHost {
   }
 
   start(): void {
-    const worker = new Worker(ENTRY, { workerData: this.#options.init, name: 'retention' });
+    const worker = new Worker(ENTRY, {
+      workerData: this.#options.init,
+      name: 'retention',
+      resourceLimits: WORKER_LIMITS,
+    });
     this.#worker = worker;
     worker.on('message', (message: RetentionMessage) => this.#onMessage(worker, message));
     worker.on('error', (error) => this.#options.logger.error({ err: error }, 'retention failed'));

@@ -2,6 +2,7 @@
 // restarts it with backoff when it fails. A failing stage shows as lag; it never stops ingest.
 import { Worker } from 'node:worker_threads';
 import { type LogAppender, LogError } from '../log/types.ts';
+import { WORKER_LIMITS } from '../log/worker-limits.ts';
 import type { HostMessage, StageInit, StageMessage } from './messages.ts';
 import type { LossTotals, StageFigures } from './types.ts';
 
@@ -56,7 +57,7 @@ export class StageHost<Config = unknown> {
   start(): void {
     const { init, entry, logger } = this.#options;
     const startedAt = Date.now();
-    const worker = new Worker(entry, { workerData: init, name: init.name });
+    const worker = new Worker(entry, { workerData: init, name: init.name, resourceLimits: WORKER_LIMITS });
     this.#worker = worker;
     worker.on('message', (message: StageMessage) => this.#onMessage(worker, message));
     worker.on('error', (error) => {

@@ -18,7 +18,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-export async function untilListening(port: number, child: ChildProcess, timeoutMs = 20_000): Promise<void> {
+export async function untilListening(port: number, child: ChildProcess, timeoutMs = 60_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   while (Date.now() < deadline) {
     if (child.exitCode !== null || child.signalCode !== null)
