@@ -1,6 +1,6 @@
 // The `models` section: which shipped models score the telemetry and their limits. Refuses unbounded series.
 import { z } from 'zod';
-import { inputTopicFilter } from '../gateway/stage/inputs.ts';
+import { inputTopicFilter } from '../gateway/codecs/topic-filter.ts';
 
 const modelSchema = z.strictObject({
   name: z

@@ -5,7 +5,7 @@ import { isClockFlagged } from '../gateway/codecs/clock.ts';
 import type { TemplatesConfig } from '../gateway/codecs/config.ts';
 import { numericFields } from '../gateway/codecs/fields.ts';
 import { TopicTemplates } from '../gateway/codecs/template.ts';
-import { topicMatcher } from '../gateway/codecs/topic-filter.ts';
+import { topicMatcher } from '../gateway/codecs/topic-matcher.ts';
 import type { DerivedResult } from '../gateway/stage/derived.ts';
 import { type Derivation, runDerivation } from '../gateway/stage/deriving.ts';
 import { inputTopic } from '../gateway/stage/inputs.ts';

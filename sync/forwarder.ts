@@ -1,7 +1,7 @@
 // Owns one forwarder: reads the log from its durable cursor and hands records to a sink in offset order, at
 // least once, for ever. Speaks no protocol, drops nothing, and moves the cursor only over what was acknowledged.
 
-import { topicMatcher } from '../gateway/codecs/topic-filter.ts';
+import { topicMatcher } from '../gateway/codecs/topic-matcher.ts';
 import type { LogReader } from '../gateway/log/types.ts';
 import type { StageContext, StageFigures } from '../gateway/stage/types.ts';
 import type { StateStore } from '../gateway/state/state.ts';

@@ -6,7 +6,8 @@ import formats from 'ajv-formats';
 import { z } from 'zod';
 import { isCbor } from '../codecs/content-type.ts';
 import { structuredPayload } from '../codecs/fields.ts';
-import { topicFilter, topicMatcher } from '../codecs/topic-filter.ts';
+import { topicFilter } from '../codecs/topic-filter.ts';
+import { topicMatcher } from '../codecs/topic-matcher.ts';
 import type { Submission } from './types.ts';
 
 const OPTIONS: Options = { strictTypes: false, strictTuples: false, strictRequired: false, logger: false };

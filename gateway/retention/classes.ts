@@ -1,6 +1,6 @@
 // Owns which rule of the configuration a record falls under, and when its class of records is past its age. Touches
 // no file and removes nothing.
-import { topicMatcher } from '../codecs/topic-filter.ts';
+import { topicMatcher } from '../codecs/topic-matcher.ts';
 import type { RetentionConfig } from './config.ts';
 
 export interface RetentionClass {

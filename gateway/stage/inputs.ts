@@ -1,10 +1,6 @@
 // Owns which records a deriving stage (windows, models) takes as input: device records, and those into which a
 // device's payload was decoded, chosen by MQTT topic filters. Refuses results, so that no stage ever feeds on them.
 import { SOURCE, type TelemetryRecord } from '../../ledger/format/record.ts';
-import { topicFilter } from '../codecs/topic-filter.ts';
-
-/** A filter of device topics: the gateway's own `$…` topics cannot be named. */
-export const inputTopicFilter = topicFilter.regex(/^[^$]/, 'must not begin with `$`: results are no input');
 
 /** Under it stand Sparkplug metrics by name, one record for each payload and time (gateway/sparkplug). */
 export const SPARKPLUG_PREFIX = '$tidemark/sparkplug/';

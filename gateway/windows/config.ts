@@ -1,6 +1,6 @@
 // The `windows` section: which tumbling windows to compute and their limits. Refuses unbounded series.
 import { z } from 'zod';
-import { inputTopicFilter } from '../stage/inputs.ts';
+import { inputTopicFilter } from '../codecs/topic-filter.ts';
 
 const windowSchema = z.strictObject({
   name: z

@@ -2,7 +2,7 @@
 // bytes. A pure function of the records fed: reads no clock, no file, and appends nothing.
 import { SOURCE, type TelemetryRecord } from '../../ledger/format/record.ts';
 import { isClockFlagged } from '../codecs/clock.ts';
-import { topicMatcher } from '../codecs/topic-filter.ts';
+import { topicMatcher } from '../codecs/topic-matcher.ts';
 import { StageStateError } from '../stage/deriving.ts';
 import { inputTopic } from '../stage/inputs.ts';
 import type { WindowConfig, WindowsConfig } from './config.ts';

@@ -3,7 +3,8 @@
 import { z } from 'zod';
 import { structuredPayload } from '../../gateway/codecs/fields.ts';
 import { parsePointer, resolvePointer } from '../../gateway/codecs/pointer.ts';
-import { topicFilter, topicMatcher } from '../../gateway/codecs/topic-filter.ts';
+import { topicFilter } from '../../gateway/codecs/topic-filter.ts';
+import { topicMatcher } from '../../gateway/codecs/topic-matcher.ts';
 import type { TelemetryRecord } from '../format/record.ts';
 
 const pointer = z

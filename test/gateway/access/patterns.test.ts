@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Patterns } from '../../../gateway/access/patterns.ts';
-import { topicMatcher } from '../../../gateway/codecs/topic-filter.ts';
+import { topicMatcher } from '../../../gateway/codecs/topic-matcher.ts';
 
 test('a topic is matched as MQTT matches it [MQTT-4.7.1-2, MQTT-4.7.2-1]', () => {
   const level = fc.constantFrom('a', 'b', '', '$x', 'a b');
