@@ -187,7 +187,8 @@ class SealLoop {
   /** While records arrive there are no heartbeats: what was refused meanwhile gets a block of its own. */
   #declareRefused(): void {
     const now = this.#clock.monotonicMs();
-    if (now < this.#lossesMs || this.#sealer.roundFull) return;
+    const isSilent = this.#deadlineMs === null && this.#msToHeartbeat() === 0;
+    if (now < this.#lossesMs || this.#sealer.roundFull || isSilent) return;
     this.#lossesMs = now + this.#context.config.ledger.heartbeatMs;
     this.#gapForRefused();
   }
@@ -263,9 +264,9 @@ class SealLoop {
   }
 
   #heartbeat(): void {
-    this.#lossesMs = this.#clock.monotonicMs() + this.#context.config.ledger.heartbeatMs;
     this.#sealer.heartbeat(this.#losses.take(this.#context.losses?.(), this.#clock.nowMs()));
     this.#commit();
+    this.#lossesMs = this.#lastBlockMs + this.#context.config.ledger.heartbeatMs;
   }
 
   #reportHead(): void {

@@ -12,6 +12,8 @@ import { cosigners } from '../../../ledger/format/epochs.ts';
 import { parseNote } from '../../../ledger/format/note.ts';
 import { parsePolicy } from '../../../ledger/format/policy.ts';
 import { gatewayVerifierKey, loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
+import { BlockLog, readHead } from '../../../ledger/tiles/blocks.ts';
+import { directoryTiles } from '../../../ledger/tiles/source.ts';
 import {
   ended,
   freePort,
@@ -123,6 +125,8 @@ test('final at quorum with one down, pending with two away, final again once one
   await regulator.start();
   await begin();
   await send(1);
+  const bad = await fetch(`${gateway!.url}/api/v1/ingest/plant/+/vibration`, { method: 'POST', body: '{}' });
+  expect(bad.status).toBe(400);
   let final = await finalBeyond(2);
   const policy = parsePolicy(readFileSync(policyFile, 'utf8'));
   const served = await (await fetch(`${gateway!.url}/ledger/checkpoint.final`)).text();
@@ -182,6 +186,13 @@ test('final at quorum with one down, pending with two away, final again once one
   const { code, stdout } = await tidemark(['audit', join(folder, 'data'), '--policy', policyFile]);
   expect(stdout).not.toContain('ERROR');
   expect(code).toBe(0);
+  // The refusal at the door is in the ledger.
+  const read = directoryTiles(join(folder, 'data', 'ledger'));
+  const head = (await readHead(read))!;
+  const refused = (await new BlockLog(read, head.checkpoint.size).last(head.checkpoint.size))
+    .map(({ block }) => block.detail?.refused)
+    .find((counts) => counts !== undefined);
+  expect(refused).toEqual({ 'bad-topic': 1 });
 }, 120_000);
 
 test('a data directory set back to an earlier day is told so by an authority, and signs nothing', async () => {

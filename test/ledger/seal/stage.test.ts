@@ -2,11 +2,11 @@
 // and that a refusal is an alarm and not a restart loop.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { logConfigSchema } from '../../../gateway/log/config.ts';
 import { openLog } from '../../../gateway/log/log.ts';
 import type { Log } from '../../../gateway/log/types.ts';
-import type { StageFigures } from '../../../gateway/stage/types.ts';
+import type { LossTotals, StageFigures } from '../../../gateway/stage/types.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
 import type { Block } from '../../../ledger/format/block.ts';
 import { audit } from '../../../ledger/fsck/audit.ts';
@@ -41,7 +41,11 @@ interface Running {
   stop(): Promise<void>;
 }
 
-function start(ledger: Partial<LedgerConfig>, bootId = '00000000000000aa'): Running {
+function start(
+  ledger: Partial<LedgerConfig>,
+  bootId = '00000000000000aa',
+  losses: () => LossTotals = () => ({ refused: {}, dropped: {} }),
+): Running {
   const stop = new AbortController();
   const figures: Running['figures'] = {};
   const errors: string[] = [];
@@ -63,6 +67,7 @@ function start(ledger: Partial<LedgerConfig>, bootId = '00000000000000aa'): Runn
         appender: log,
         state,
         signal: stop.signal,
+        losses,
         report: (latest) => {
           Object.assign(figures, latest);
           for (const entry of waiting) if (entry.condition(figures)) entry.resolve();
@@ -174,4 +179,45 @@ test('a rolled-back ledger is an alarm: nothing is signed, and the stage waits t
   await stage.stop();
   expect(stage.errors).toHaveLength(1);
   expect(stage.errors[0]).toContain('not sealing: ');
+});
+
+test('what was refused or dropped is said once, per cause: by a heartbeat in silence, by a gap while records arrive', async () => {
+  let totals: LossTotals = { refused: {}, dropped: {} };
+  const stage = start({ heartbeatMs: 50, blockIntervalMs: 20 }, undefined, () => totals);
+  await stage.until(({ blocks }) => Number(blocks) >= 2);
+  totals = { refused: { malformed: 2, 'rate-limited': 0 }, dropped: { overloaded: 3 } };
+  const said = async () => (await chain()).filter(({ detail }) => detail?.refused !== undefined);
+  await vi.waitFor(async () => expect(await said()).toHaveLength(1), { timeout: 30_000 });
+  expect((await said())[0]).toMatchObject({
+    kind: 'heartbeat',
+    detail: { refused: { malformed: 2 }, dropped: { overloaded: 3 } },
+  });
+  // From now on it is never silent for as long as a heartbeat takes.
+  totals = { refused: { malformed: 2, 'rate-limited': 7 }, dropped: { overloaded: 4 } };
+  let at = 0;
+  while ((await said()).length < 2) {
+    await log.appendAll(inputs(1, at));
+    at += 1;
+  }
+  const second = (await said())[1]!;
+  expect(second.detail).toMatchObject({ refused: { 'rate-limited': 7 }, dropped: { overloaded: 1 } });
+  await stage.stop();
+  // The stage fails and is started again in the same run: totals it has said are not said again.
+  totals = { refused: { malformed: 3, 'rate-limited': 7 }, dropped: { overloaded: 4 } };
+  const again = start({ heartbeatMs: 60_000 }, undefined, () => totals);
+  await again.until(({ blocks }) => Number(blocks) > 0);
+  await again.stop();
+  expect((await said()).at(-1)).toMatchObject({
+    kind: 'gap',
+    count: 0,
+    detail: { cause: 'refused', refused: { malformed: 1 }, dropped: {} },
+  });
+  expect((await said()).length).toBe(3);
+  expect(await audit(dir.dataDir)).toMatchObject({ verdict: 'clean' });
+  // Another run counts from nothing.
+  totals = { refused: { malformed: 1 }, dropped: {} };
+  const next = start({ heartbeatMs: 60_000 }, '00000000000000bb', () => totals);
+  await next.until(({ blocks }) => Number(blocks) > 0);
+  await next.stop();
+  expect((await said()).at(-1)).toMatchObject({ detail: { refused: { malformed: 1 }, dropped: {} } });
 });
