@@ -6,7 +6,6 @@ import { CLOCK_STEP_CAUSE } from '../format/block-rules.ts';
 import type { BlockHeight, Offset, TreeSize } from '../format/brand.ts';
 import type { JsonObject } from '../format/canonical.ts';
 import { type Checkpoint, formatCheckpoint } from '../format/checkpoint.ts';
-import { devicesDetail } from '../format/devices.ts';
 import { ChainEpochs, checkKeyChange, checkPolicyChange, NO_POLICY_HASH } from '../format/epochs.ts';
 import { EMPTY_ROOT, equalBytes, HASH_BYTES } from '../format/hash.ts';
 import { formatNote, parseNote } from '../format/note.ts';
@@ -14,7 +13,7 @@ import { policyHash } from '../format/policy.ts';
 import type { TelemetryRecord } from '../format/record.ts';
 import { CHECKPOINT_PATH, FINAL_CHECKPOINT_PATH, TILE_WIDTH } from '../format/tile.ts';
 import { nodeEd25519 } from '../keys/ed25519.ts';
-import { nodeSha256 } from '../tiles/hashing.ts';
+import { devicesDetailInPlace } from '../tiles/devicetree.ts';
 import { Batch, type CutBatch } from './batch.ts';
 import type { RecoveryFacts, SealerConfig } from './config.ts';
 import type { LedgerDisk } from './disk.ts';
@@ -174,7 +173,7 @@ export class Sealer {
     const cut = this.#batch.cut();
     const critical = this.#rules.size > 0 ? { critical: [...this.#rules].sort() } : {};
     this.#rules.clear();
-    this.#append('data', { ...devicesDetail(cut.devices, nodeSha256), ...critical }, cut);
+    this.#append('data', { ...devicesDetailInPlace(cut.devices), ...critical }, cut);
   }
 
   /** A block that says: alive, nothing arrived; and what was refused, if anything was. */

@@ -1,4 +1,4 @@
-// Fuzz targets of the portable formats: record bytes and JSON, block, note, checkpoint, tiles, leaves, proof, policy, and
+// Fuzz targets of the portable formats: record bytes and JSON, block, note, checkpoint, tiles, leaves, proofs, timestamps, policy, and
 // the scanner for JSON members. Claims: no error but a FormatError; what is accepted has one form; no forged proof.
 import { deepStrictEqual } from 'node:assert';
 import { memberFinder } from '../../gateway/codecs/json-scan.ts';
@@ -9,6 +9,7 @@ import { decodeLeaves, encodeLeaves } from '../../ledger/format/leaves.ts';
 import { formatNote, formatVerifierKey, parseNote, parseVerifierKey } from '../../ledger/format/note.ts';
 import { describePolicy, parsePolicy } from '../../ledger/format/policy.ts';
 import { parseProofFile } from '../../ledger/format/proof.ts';
+import { rangeFromJson } from '../../ledger/format/proof-range.ts';
 import {
   decodeRecord,
   encodeRecord,
@@ -17,6 +18,13 @@ import {
   recordToJson,
 } from '../../ledger/format/record.ts';
 import { decodeEntryBundle, encodeEntryBundle, parseTilePath, tilePath } from '../../ledger/format/tile.ts';
+import { formatTlogProof, parseTlogProof } from '../../ledger/format/tlog-proof.ts';
+import {
+  imprintOf,
+  TimestampError,
+  timestampRequest,
+  verifyTimestamp,
+} from '../../ledger/timestamp/token.ts';
 import { verifyProof } from '../../ledger/verify/index.ts';
 import {
   chain,
@@ -26,6 +34,7 @@ import {
   gatewayOnlyPolicyText,
   policyText,
   sampleProof,
+  sampleRange,
   sampleRecord,
 } from '../ledger/verify/sample.ts';
 import { oneForm, oneTextForm, orRefused, type Target, utf8 } from './target.ts';
@@ -51,6 +60,54 @@ function proofTarget(): Target {
       // What verifies is a record that was sealed, whatever was done to the file around it.
       const { record } = parseProofFile(text(bytes));
       if (!isSealed(encodeRecord(record))) throw new Error('a record verifies that was never sealed');
+    },
+  };
+}
+
+function rangeTarget(): Target {
+  const ranges = [
+    [0, 0],
+    [3, 30],
+    [7, 13],
+    [60, 83],
+  ] as const;
+  const sealed = new Map(
+    Array.from({ length: 84 }, (_, at) => [at, Buffer.from(recordLeafHash(sampleRecord(at)))]),
+  );
+  return {
+    name: 'range proof file',
+    good: ranges.map(([first, last]) => utf8(sampleRange(first, last, ['operator', 'vendor']))),
+    share: 2,
+    check: (bytes, isGood) => {
+      const given = text(bytes);
+      const report = verifyProof(given, { policy: policyText });
+      if (isGood && report.status !== 'final') throw new Error(`a good range is ${report.status}`);
+      if (report.status === 'invalid' || report.status === 'unusable') return;
+      // What verifies is a run of sealed records without a hole.
+      const { first, last, records, removed } = rangeFromJson(JSON.parse(given), given);
+      const shown = new Map<number, Uint8Array>(
+        records.map((record) => [record.offset, recordLeafHash(record)]),
+      );
+      for (const { offset, hash } of removed) shown.set(offset, hash);
+      for (let at = first; at <= last; at++)
+        if (!sealed.get(at)?.equals(shown.get(at) ?? new Uint8Array(0)))
+          throw new Error(`offset ${at} verifies as what was never sealed`);
+    },
+  };
+}
+
+function timestampTarget(): Target {
+  return {
+    name: 'timestamp',
+    good: [timestampRequest(imprintOf('x'), Buffer.alloc(8, 0xff))],
+    check: (bytes) => {
+      try {
+        verifyTimestamp(bytes, { imprint: imprintOf('x') });
+      } catch (error) {
+        if (error instanceof TimestampError) return;
+        throw error;
+      }
+      throw new Error('a timestamp verifies that nobody signed');
     },
   };
 }
@@ -150,6 +207,14 @@ export function formatTargets(): Target[] {
       ({ value }) => canonicalJson(value),
     ),
     proofTarget(),
+    rangeTarget(),
+    oneTextForm(
+      'tlog-proof',
+      [0, 38].map((index) => formatTlogProof(parseProofFile(sampleProof(index, ['vendor'])))),
+      parseTlogProof,
+      formatTlogProof,
+    ),
+    timestampTarget(),
     policyTarget(),
     scannerTarget(),
   ];

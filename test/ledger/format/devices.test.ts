@@ -14,6 +14,7 @@ import {
 } from '../../../ledger/format/devices.ts';
 import { leafHash, toHex } from '../../../ledger/format/hash.ts';
 import { SOURCE } from '../../../ledger/format/record.ts';
+import { devicesDetailInPlace } from '../../../ledger/tiles/devicetree.ts';
 import { slowTree } from './rfc6962.ts';
 
 const from = (device: string, sequence: number | null, source: number = SOURCE.mqtt) =>
@@ -129,4 +130,36 @@ describe('proofs', () => {
       expect(checkDevice(sealed, 'pump-7', proveDevice(some, 'pump-7'))).toBe('absent');
     }
   });
+});
+
+test('the quick root of the sealer is the portable one', () => {
+  const summary = fc.record({
+    device: fc.string({ unit: 'binary', minLength: 1, maxLength: 80 }),
+    records: fc.nat({ max: 65_536 }),
+    numbered: fc.nat({ max: 65_536 }),
+    first: fc.maxSafeNat(),
+    last: fc.maxSafeNat(),
+  });
+  fc.assert(
+    fc.property(fc.array(summary, { maxLength: 40 }), (some) => {
+      expect(devicesDetailInPlace(some)).toEqual(devicesDetail(some));
+    }),
+  );
+  const longest = {
+    device: 'ü'.repeat(32_767),
+    records: 1,
+    numbered: 1,
+    first: 2 ** 53 - 1,
+    last: 2 ** 53 - 1,
+  };
+  expect(devicesDetailInPlace([longest])).toEqual(devicesDetail([longest]));
+});
+
+test('names with and without surrogates sort alike', () => {
+  fc.assert(
+    fc.property(fc.uniqueArray(fc.string({ unit: 'binary', minLength: 1 })), (names) => {
+      const sorted = tally(...names.map((name) => from(name, 1))).map(({ device }) => device);
+      expect(sorted).toEqual([...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+    }),
+  );
 });

@@ -4,7 +4,7 @@ import { blockHeight, offset, treeSize } from '../../../ledger/format/brand.ts';
 import { formatCheckpoint } from '../../../ledger/format/checkpoint.ts';
 import { cosignatureMessage, formatCosignature } from '../../../ledger/format/cosignature.ts';
 import { EMPTY_ROOT } from '../../../ledger/format/hash.ts';
-import { inclusionProof, root } from '../../../ledger/format/merkle.ts';
+import { inclusionProof, root, spanRanges } from '../../../ledger/format/merkle.ts';
 import {
   formatNote,
   formatVerifierKey,
@@ -14,6 +14,7 @@ import {
 } from '../../../ledger/format/note.ts';
 import { policyHash } from '../../../ledger/format/policy.ts';
 import { formatProofFile } from '../../../ledger/format/proof.ts';
+import { formatRangeFile } from '../../../ledger/format/proof-range.ts';
 import { recordLeafHash, SOURCE, type TelemetryRecord } from '../../../ledger/format/record.ts';
 import { testKey } from '../format/native.ts';
 
@@ -133,6 +134,27 @@ export function sampleProof(index = 38, cosigners: readonly Authority[] = []): s
       chain.map((bytes) => blockHash(bytes)),
       block + 1,
     ),
+    checkpoint: checkpointNote(chain, cosigners),
+  });
+}
+
+/** Text of the proof file of consecutive records of `chain`. */
+export function sampleRange(first: number, last: number, cosigners: readonly Authority[] = []): string {
+  const [low, high] = [Math.floor(first / PER_BLOCK), Math.floor(last / PER_BLOCK)];
+  const records = Array.from({ length: last - first + 1 }, (_, i) => sampleRecord(first + i));
+  const hashes = chain.map((bytes) => blockHash(bytes));
+  const pathOf = (leaves: readonly Uint8Array[], begin: number, end: number) =>
+    spanRanges({ begin, end }, leaves.length).map((range) => root(leaves.slice(range.begin, range.end)));
+  const batchPaths = Array.from({ length: high - low + 1 }, (_, i) => {
+    const from = (low + i) * PER_BLOCK;
+    const leaves = Array.from({ length: PER_BLOCK }, (_, j) => recordLeafHash(sampleRecord(from + j)));
+    return pathOf(leaves, Math.max(0, first - from), Math.min(PER_BLOCK, last + 1 - from));
+  });
+  return formatRangeFile({
+    ...{ first, last, records, batchPaths },
+    removed: [],
+    blocks: chain.slice(low + 1, high + 2).map((bytes) => new TextDecoder().decode(bytes)),
+    blockPath: pathOf(hashes, low + 1, high + 2),
     checkpoint: checkpointNote(chain, cosigners),
   });
 }
