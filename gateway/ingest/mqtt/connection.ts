@@ -3,7 +3,6 @@
 import type { Duplex } from 'node:stream';
 import type { Principal } from '../../access/types.ts';
 import type { Broker } from './broker.ts';
-import { refusalCode } from './connect-codes.ts';
 import {
   type AckKind,
   type Connect,
@@ -15,22 +14,14 @@ import {
   decodeUnsubscribe,
   type Version,
 } from './decode.ts';
-import {
-  ackWithReason,
-  connack,
-  disconnect,
-  PINGRESP,
-  publishHead,
-  suback,
-  TYPE,
-  unsuback,
-} from './encode.ts';
+import { ackWithReason, PINGRESP, suback, TYPE, unsuback } from './encode.ts';
 import { Outbox } from './outbox.ts';
 import { PacketStream } from './packet-stream.ts';
-import { PROPERTY, PropertyWriter } from './properties.ts';
-import { type Publish, PublishReader } from './publish.ts';
-import { type FlowOwner, PublishFlow } from './publish-flow.ts';
+import { PROPERTY } from './properties.ts';
+import { PublishReader } from './publish.ts';
+import { type IntakeOwner, PublishIntake } from './publish-intake.ts';
 import { malformed, PacketFault, protocolError, REASON } from './reason.ts';
+import { type Acceptance, Sender } from './sender.ts';
 import type { Delivery, Link, Session } from './session.ts';
 import type { Peer } from './transport.ts';
 
@@ -39,17 +30,15 @@ const PAUSE = { turn: 1, publishes: 2, unread: 4, authenticating: 8, stopping: 1
 
 /** How long a closed connection may take to send its last bytes. */
 const LINGER_MS = 2_000;
-/** Up to this much a payload is copied next to its head. */
-const COPY_BYTES = 1024;
-const DISCONNECT_BYTES = 3;
 
-export class Connection implements Link, FlowOwner {
+export class Connection implements Link, IntakeOwner {
   readonly peer: Peer;
   readonly #stream: Duplex;
   readonly #broker: Broker;
   readonly #packets: PacketStream;
   readonly #outbox: Outbox;
-  readonly #flow: PublishFlow;
+  readonly #sender: Sender;
+  readonly #intake: PublishIntake;
   readonly #attempt: ConnectAttempt = { version: null };
   readonly openedMs: number;
   #state: 'new' | 'authenticating' | 'open' | 'closing' = 'new';
@@ -61,12 +50,6 @@ export class Connection implements Link, FlowOwner {
   #lastPacketMs: number;
   #fullSinceMs = 0;
   #closeByMs = 0;
-  /** QoS 1 and 2 publishes of this client not yet answered for good. */
-  #unanswered = 0;
-  #maxClientPacketBytes = Number.POSITIVE_INFINITY;
-  #wantsDetails = true;
-  #clientAliasMaximum = 0;
-  readonly #aliases = new Map<string, number>();
   version: Version = 4;
   window = 0;
 
@@ -81,9 +64,10 @@ export class Connection implements Link, FlowOwner {
       this.#onPacket(first, bytes, start, end),
     );
     this.#outbox = new Outbox(stream, config.socketBufferBytes, () => this.#onRoom());
-    this.#flow = new PublishFlow(broker.admission, config.overloadHoldMs, this);
+    this.#sender = new Sender(this.#outbox, config);
+    this.#intake = new PublishIntake(this, broker, this.#outbox, this.#sender);
     stream.on('data', (chunk: Buffer) => this.#onData(chunk));
-    stream.on('error', (error) => broker.lost(this, error));
+    stream.on('error', (error) => broker.trouble.lost(this, error));
     stream.on('close', () => this.#onClose());
   }
 
@@ -100,8 +84,11 @@ export class Connection implements Link, FlowOwner {
   get unfinishedBytes(): number {
     return this.#state === 'closing' ? 0 : this.#packets.waitingBytes;
   }
+  get isOpen(): boolean {
+    return this.#state === 'open';
+  }
   get isIdle(): boolean {
-    return this.#flow.isIdle;
+    return this.#intake.isIdle;
   }
 
   // --- what comes -------------------------------------------------------------------------------------------------
@@ -130,7 +117,7 @@ export class Connection implements Link, FlowOwner {
     } catch (error) {
       if (error instanceof PacketFault) this.#fail(error);
       else {
-        this.#broker.broken(this, error);
+        this.#broker.trouble.broken(this, error);
         this.close(REASON.unspecified);
       }
     }
@@ -142,23 +129,19 @@ export class Connection implements Link, FlowOwner {
     if (this.#state === 'new') {
       if (type !== TYPE.connect) throw malformed('the first packet is not CONNECT'); // [MQTT-3.1.0-1]
       this.#onConnect(decodeConnect(bytes, start, end, firstByte & 0xf, this.#attempt));
-      return this.#isTaking();
+      return this.isOpen;
     }
     const session = this.#session!;
     if (type === TYPE.publish) {
-      this.#onPublish(this.#reader!.read(session, firstByte, bytes, start, end));
-      return this.#isTaking();
+      this.#intake.take(this.#reader!.read(session, firstByte, bytes, start, end));
+      return this.isOpen;
     }
     // [MQTT-2.2.2-2] MQTT 3.1 has DUP in some of them.
     const flags = this.version === 3 ? firstByte & 0x7 : firstByte & 0xf;
     const wanted = type === TYPE.pubrel || type === TYPE.subscribe || type === TYPE.unsubscribe ? 2 : 0;
     if (flags !== wanted) throw malformed('flags of the fixed header');
     this.#onOther(type, session, bytes, start, end);
-    return this.#isTaking();
-  }
-
-  #isTaking(): boolean {
-    return this.#state === 'open';
+    return this.isOpen;
   }
 
   #onOther(type: number, session: Session, bytes: Buffer, start: number, end: number): void {
@@ -179,21 +162,21 @@ export class Connection implements Link, FlowOwner {
         return;
       }
       case TYPE.pubrel:
-        this.#onPubrel(session, this.#ack(bytes, start, end, 'pubrel').packetId);
+        this.#intake.release(session, this.#ack(bytes, start, end, 'pubrel').packetId);
         return;
       case TYPE.pubcomp:
         this.#judge(session.pubcomp(this.#ack(bytes, start, end, 'pubcomp').packetId));
         return;
       case TYPE.subscribe: {
         const { packetId, subscriptions } = decodeSubscribe(bytes, start, end, this.version);
-        this.#broker.subscribe(session, subscriptions, (codes) =>
+        this.#broker.router.subscribe(session, subscriptions, (codes) =>
           this.#outbox.push(suback(packetId, codes, this.version)),
         );
         return;
       }
       case TYPE.unsubscribe: {
         const { packetId, filters } = decodeUnsubscribe(bytes, start, end, this.version);
-        this.#broker.unsubscribe(session, filters, (codes) =>
+        this.#broker.router.unsubscribe(session, filters, (codes) =>
           this.#outbox.push(unsuback(packetId, codes, this.version)),
         );
         return;
@@ -227,7 +210,7 @@ export class Connection implements Link, FlowOwner {
       // [MQTT5-3.14.2.2.2]
       if (sessionExpirySeconds > 0 && session.expirySeconds === 0)
         throw protocolError('a session that was to end with its connection cannot be kept');
-      this.#broker.setExpiry(session, sessionExpirySeconds);
+      this.#broker.sessions.setExpiry(session, sessionExpirySeconds);
     }
     this.#end(reason !== REASON.success);
     this.#linger();
@@ -237,10 +220,8 @@ export class Connection implements Link, FlowOwner {
 
   #onConnect(connect: Connect): void {
     this.version = connect.version;
-    const { numbers, texts } = connect.properties;
-    this.#maxClientPacketBytes = numbers.get(PROPERTY.maximumPacketSize) ?? Number.POSITIVE_INFINITY;
-    this.#wantsDetails = numbers.get(PROPERTY.requestProblem) !== 0;
-    if (texts.has(PROPERTY.authMethod)) {
+    this.#sender.suit(connect);
+    if (connect.properties.texts.has(PROPERTY.authMethod)) {
       this.refuse(REASON.badAuthMethod, 'extended authentication is not offered');
       return;
     }
@@ -262,7 +243,7 @@ export class Connection implements Link, FlowOwner {
       this.#unpause(PAUSE.authenticating);
       this.#guarded(() => {
         this.#broker.admit(this, connect, known);
-        if (this.#isTaking()) this.#packets.resume();
+        if (this.isOpen) this.#packets.resume();
       });
       this.#judgePressure();
     });
@@ -270,194 +251,36 @@ export class Connection implements Link, FlowOwner {
 
   /** CONNACK with a refusal; the connection ends. */
   refuse(reason: number, detail: string): void {
-    this.#broker.connectRefused(this, reason, detail);
-    this.#sendRefusal(reason, detail);
+    this.#broker.trouble.connectRefused(this, reason, detail);
+    this.#sender.refuse(reason, detail, this.#attempt.version);
     this.#linger();
   }
 
-  #sendRefusal(reason: number, detail: string): void {
-    if (this.#attempt.version !== 5) {
-      const code = refusalCode(reason);
-      if (code !== null) this.#outbox.push(connack(false, code, null));
-      return;
-    }
-    const properties = new PropertyWriter();
-    if (this.#wantsDetails && detail !== '') properties.text(PROPERTY.reasonString, detail);
-    for (const answer of [connack(false, reason, properties), connack(false, reason, new PropertyWriter())]) {
-      if (answer.length > this.#maxClientPacketBytes) continue;
-      this.#outbox.push(answer);
-      return;
-    }
-  }
-
-  /** CONNACK with success: from now on packets are taken. `assignedId`: the client had none. */
-  accept(
-    session: Session,
-    connect: Connect,
-    options: { present: boolean; assignedId: boolean; keepAliveSeconds: number },
-  ): void {
+  /** CONNACK with success: from now on packets are taken. */
+  accept(session: Session, connect: Connect, acceptance: Acceptance): void {
     const { config } = this.#broker;
     const { numbers } = connect.properties;
     this.#session = session;
     this.#state = 'open';
-    this.#keepAliveMs = options.keepAliveSeconds * 1_500; // [MQTT-3.1.2-24]
+    this.#keepAliveMs = acceptance.keepAliveSeconds * 1_500; // [MQTT-3.1.2-24]
     this.window = Math.min(numbers.get(PROPERTY.receiveMaximum) ?? 65_535, config.maxInFlightOut);
-    this.#clientAliasMaximum = Math.min(numbers.get(PROPERTY.topicAliasMaximum) ?? 0, config.maxTopicAliases);
     this.#reader = new PublishReader(this.version, config.maxTopicAliases, config.maxUserProperties);
-    const answer = connack(
-      // [MQTT-3.2.2-2]; MQTT 3.1 has no such flag.
-      options.present && this.version > 3,
-      REASON.success,
-      this.version === 5 ? this.#offer(connect, options) : null,
-    );
-    if (answer.length > this.#maxClientPacketBytes) {
-      // [MQTT5-3.1.2-24]: what cannot be said is not sent.
+    if (!this.#sender.accept(session, connect, acceptance))
       throw new PacketFault(REASON.packetTooLarge, 'the client takes no packet as long as CONNACK');
-    }
-    this.#outbox.push(answer);
-    // [MQTT-3.2.0-1] Before anything that may follow in this turn.
-    this.#outbox.flush();
     session.resume(this);
-  }
-
-  #offer(connect: Connect, options: { assignedId: boolean; keepAliveSeconds: number }): PropertyWriter {
-    const { config } = this.#broker;
-    const session = this.#session!;
-    const properties = new PropertyWriter();
-    const asked = connect.properties.numbers.get(PROPERTY.sessionExpiry) ?? 0;
-    if (asked !== session.expirySeconds) properties.u32(PROPERTY.sessionExpiry, session.expirySeconds);
-    properties.u16(PROPERTY.receiveMaximum, config.receiveMaximum);
-    properties.u32(PROPERTY.maximumPacketSize, config.maxPacketBytes);
-    if (config.maxTopicAliases > 0) properties.u16(PROPERTY.topicAliasMaximum, config.maxTopicAliases);
-    if (options.assignedId) properties.text(PROPERTY.assignedClientId, session.clientId);
-    if (options.keepAliveSeconds !== connect.keepAliveSeconds)
-      properties.u16(PROPERTY.serverKeepAlive, options.keepAliveSeconds);
-    return properties;
   }
 
   // --- publishes of the client ------------------------------------------------------------------------------------
 
-  #onPublish(publish: Publish): void {
-    const session = publish.session;
-    const { incoming } = session;
-    const flow = this.#flow;
-    if (publish.qos === 2) {
-      // [MQTT-4.3.3-2]: until PUBREL, a publish with the same identifier is the same publish.
-      const first = incoming.get(publish.packetId);
-      if (first === 'stored') {
-        flow.repeat(publish);
-        return;
-      }
-      if (first !== undefined) {
-        flow.follow(publish, first);
-        return;
-      }
-    }
-    if (publish.qos > 0) {
-      this.#unanswered += 1;
-      const { receiveMaximum, maxQos2InFlight } = this.#broker.config;
-      // [MQTT5-3.3.4-9]
-      if (this.version === 5 && this.#unanswered > receiveMaximum)
-        throw new PacketFault(
-          REASON.receiveMaximumExceeded,
-          `more than ${receiveMaximum} publishes in flight`,
-        );
-      if (publish.qos === 2 && incoming.size >= maxQos2InFlight)
-        throw new PacketFault(
-          REASON.receiveMaximumExceeded,
-          `more than ${maxQos2InFlight} publishes of QoS 2`,
-        );
-    }
-    if (publish.reason !== REASON.success) {
-      const cause = publish.reason === REASON.topicNameInvalid ? 'bad-topic' : 'malformed';
-      this.#broker.admission.countRefusal('mqtt', cause);
-      flow.refuse(publish, publish.reason, cause, publish.detail);
-    } else if (!session.principal!.mayPublish(publish.topic)) {
-      this.#broker.admission.countRefusal('mqtt', 'not-allowed');
-      flow.refuse(publish, REASON.notAuthorized, 'not-allowed', 'this client may not publish to this topic');
-    } else {
-      if (publish.qos === 2) incoming.set(publish.packetId, publish);
-      flow.submit(publish);
-    }
-  }
-
-  onStored(publish: Publish, passOn: boolean): void {
-    if (publish.qos === 2) this.#broker.markIncoming(publish);
-    if (passOn) this.#broker.route(publish);
-  }
-
-  onAnswer(publish: Publish): void {
-    const { qos, packetId, reason } = publish;
-    if (this.#state !== 'open') return;
-    if (publish.state === 'refused') {
-      this.#answerRefused(publish);
-      return;
-    }
-    if (qos === 1) {
-      this.#unanswered -= 1;
-      this.#outbox.ack(TYPE.puback, packetId);
-    } else if (qos === 2 && reason === REASON.success) {
-      this.#broker.whenIncomingStored(publish, () => {
-        if (this.#state === 'open') this.#outbox.ack(TYPE.pubrec, packetId);
-      });
-    }
-  }
-
-  #answerRefused(publish: Publish): void {
-    const { qos, packetId, reason, detail } = publish;
-    const shutsDown = reason === REASON.serverShuttingDown;
-    this.#broker.publishRefused(this, publish, this.version < 5 || shutsDown);
-    if (this.version < 5 || shutsDown) {
-      // 3.1.1 has no other answer. The acknowledgements before it leave first.
-      this.close(reason);
-      return;
-    }
-    if (qos === 0) return;
-    this.#unanswered -= 1;
-    const type = qos === 1 ? TYPE.puback : TYPE.pubrec;
-    const full = ackWithReason(type, packetId, reason, this.#wantsDetails ? detail : null);
-    this.#outbox.push(
-      full.length <= this.#maxClientPacketBytes ? full : ackWithReason(type, packetId, reason, null),
-    );
-  }
-
-  #onPubrel(session: Session, packetId: number): void {
-    const known = this.#broker.releaseIncoming(session, packetId);
-    if (known) this.#unanswered = Math.max(0, this.#unanswered - 1);
-    if (known || this.version < 5) this.#outbox.ack(TYPE.pubcomp, packetId);
-    else this.#outbox.push(ackWithReason(TYPE.pubcomp, packetId, REASON.packetIdNotFound, null));
-  }
-
   onProgress(): void {
     this.#judgePressure();
-    if (this.#flow.isIdle) this.#broker.checkIdle();
+    if (this.#intake.isIdle) this.#broker.checkIdle();
   }
 
   // --- messages to the client -------------------------------------------------------------------------------------
 
   sendPublish(delivery: Delivery, dup: boolean): boolean {
-    const { message, qos, retain, packetId, subscriptionIds } = delivery;
-    const { version } = this;
-    const alias = this.#aliasOf(message.topic);
-    const nowMs = message.expiresMs === 0 ? 0 : Date.now();
-    const head = publishHead({ message, qos, retain, packetId, subscriptionIds, dup, version, alias, nowMs });
-    const { payload } = message;
-    if (head.length + payload.length > this.#maxClientPacketBytes) return false;
-    if (alias < 0) this.#aliases.set(message.topic, -alias);
-    if (payload.length <= COPY_BYTES) this.#outbox.push(Buffer.concat([head, payload]));
-    else {
-      this.#outbox.push(head);
-      this.#outbox.push(payload);
-    }
-    return true;
-  }
-
-  /** The first topics that come get an alias, as many as the client takes. Negative: it is made now. */
-  #aliasOf(topic: string): number {
-    if (this.#clientAliasMaximum === 0) return 0;
-    const known = this.#aliases.get(topic);
-    if (known !== undefined) return known;
-    return this.#aliases.size < this.#clientAliasMaximum ? -(this.#aliases.size + 1) : 0;
+    return this.#sender.publish(delivery, dup);
   }
 
   sendPubrel(packetId: number): void {
@@ -473,10 +296,9 @@ export class Connection implements Link, FlowOwner {
   // --- pressure, time, the end ------------------------------------------------------------------------------------
 
   #judgePressure(): void {
-    const flow = this.#flow;
-    const limit = this.#broker.config.socketBufferBytes;
-    if (flow.isHolding || flow.bytes >= limit) this.#pause(PAUSE.publishes);
-    else if (flow.bytes <= limit / 2) this.#unpause(PAUSE.publishes);
+    const { isFull } = this.#intake;
+    if (isFull === true) this.#pause(PAUSE.publishes);
+    else if (isFull === false) this.#unpause(PAUSE.publishes);
     // A client that does not take its answers is not asked for more.
     if (this.#outbox.isFull) this.#pause(PAUSE.unread);
   }
@@ -509,7 +331,7 @@ export class Connection implements Link, FlowOwner {
     if (this.#outbox.isFull) {
       this.#fullSinceMs ||= nowMs;
       if (nowMs - this.#fullSinceMs >= config.subscriberDrainMs) {
-        this.#broker.timedOut(this, 'takes nothing');
+        this.#broker.trouble.timedOut(this, 'takes nothing');
         this.#end(true);
         this.#stream.destroy();
       }
@@ -519,7 +341,7 @@ export class Connection implements Link, FlowOwner {
     if (this.#paused !== 0 && this.#state !== 'authenticating') return;
     if (this.#state !== 'open') {
       if (nowMs - this.openedMs < config.connectTimeoutMs) return;
-      this.#broker.timedOut(this, 'no CONNECT');
+      this.#broker.trouble.timedOut(this, 'no CONNECT');
       this.#end(true);
       this.#stream.destroy();
       return;
@@ -529,16 +351,19 @@ export class Connection implements Link, FlowOwner {
       (this.#keepAliveMs > 0 && silentMs > this.#keepAliveMs) ||
       (this.#packets.waitingBytes > 0 && silentMs > config.packetTimeoutMs);
     if (!isOut) return;
-    this.#broker.timedOut(this, this.#packets.waitingBytes > 0 ? 'an unfinished packet' : 'keep alive');
+    this.#broker.trouble.timedOut(
+      this,
+      this.#packets.waitingBytes > 0 ? 'an unfinished packet' : 'keep alive',
+    );
     this.close(REASON.keepAliveTimeout);
   }
 
   #fail(fault: PacketFault): void {
-    this.#broker.faulted(this, fault);
+    this.#broker.trouble.faulted(this, fault);
     if (this.#state === 'open') this.close(fault.code);
     else {
       if (this.#attempt.version === 5 || fault.code === REASON.unsupportedVersion)
-        this.#sendRefusal(fault.code, '');
+        this.#sender.refuse(fault.code, '', this.#attempt.version);
       this.#linger();
     }
   }
@@ -548,8 +373,7 @@ export class Connection implements Link, FlowOwner {
     if (this.#state === 'closing') return;
     const wasOpen = this.#state === 'open';
     this.#end(true);
-    if (wasOpen && this.version === 5 && this.#maxClientPacketBytes >= DISCONNECT_BYTES)
-      this.#outbox.push(disconnect(reason));
+    if (wasOpen) this.#sender.disconnect(reason);
     this.#linger();
   }
 
@@ -568,10 +392,10 @@ export class Connection implements Link, FlowOwner {
     const session = this.#session;
     this.#state = 'closing';
     this.#closeByMs = this.#broker.nowMs + LINGER_MS;
-    this.#flow.end();
+    this.#intake.end();
     if (session === null) return;
     this.#session = null;
-    this.#broker.detach(session, publishesWill);
+    this.#broker.sessions.disconnected(session, publishesWill, this.#broker.nowMs);
   }
 
   destroy(): void {

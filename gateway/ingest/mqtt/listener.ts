@@ -50,7 +50,7 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
     caps,
     guard,
     onConnection: (stream, peer) => broker.add(new Connection(stream, peer, broker)),
-    onRefused: (facts) => broker.tooMany(facts),
+    onRefused: (facts) => broker.trouble.tooMany(facts),
     onError: (error) => logger.error({ err: error }, 'mqtt listener error'),
   });
   const close = async () => {
@@ -68,7 +68,7 @@ export async function startMqtt(options: MqttOptions): Promise<MqttServer> {
     tlsPort: sockets.tlsPort,
     webSocketPort: sockets.webSocketPort,
     figures: () => broker.figures(),
-    publish: (topic, payload, qos) => broker.publish(topic, payload, qos),
+    publish: (topic, payload, qos) => broker.router.publish(topic, payload, qos),
     attach: (server) => sockets.attach(server),
     tls,
     close,

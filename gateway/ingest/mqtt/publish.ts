@@ -6,7 +6,7 @@ import { SOURCE } from '../../../ledger/format/record.ts';
 import type { Submission } from '../../admission/types.ts';
 import { checkResponseTopic, type Version } from './decode.ts';
 import { FieldReader, isUsableName } from './fields.ts';
-import type { Qos } from './message.ts';
+import { type Message, own, type Qos } from './message.ts';
 import { NO_PROPERTIES, PROPERTY, type Properties, readProperties } from './properties.ts';
 import { malformed, PacketFault, protocolError, REASON } from './reason.ts';
 import type { Session } from './session.ts';
@@ -228,4 +228,18 @@ export class PublishReader {
     this.#topic = topic;
     return topic;
   }
+}
+
+/** For subscribers; its bytes are its own. */
+export function messageOf({ topic, payload, qos, retain, properties, session }: Publish): Message {
+  const expiry = properties.numbers.get(PROPERTY.messageExpiry);
+  return {
+    topic,
+    payload: own(payload),
+    qos,
+    retain,
+    properties: own(properties.passedOn),
+    expiresMs: expiry === undefined ? 0 : Date.now() + expiry * 1_000,
+    publisher: session.clientId,
+  };
 }
