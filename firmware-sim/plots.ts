@@ -23,6 +23,9 @@ const RIGHT = 12;
 const TOP = 30;
 const BOTTOM = 40;
 const COLOURS = ['#2563eb', '#d97706', '#059669', '#dc2626', '#7c3aed'];
+/** In each plot, so that it can stand alone as an image; `--ink` and `--faint` are a page's own. */
+const STYLE =
+  'text{font:11px system-ui,sans-serif;fill:var(--ink,#6b7280)}.title{font-size:13px;font-weight:600}.grid{stroke:var(--faint,#9ca3af55)}.mark{stroke:#dc2626;stroke-dasharray:3 3}';
 /** Points drawn of each series at most; of those that share a place the greatest is drawn. */
 const MAX_POINTS = 600;
 
@@ -57,7 +60,7 @@ export function plotSvg({ title, unit, series, logarithmic, marks = [] }: Plot):
   );
   const times = [0, 0.25, 0.5, 0.75, 1].map(
     (part) =>
-      `<text x="${at(px(part * xMax))}" y="${HEIGHT - BOTTOM + 16}" text-anchor="middle">${short(part * xMax)} s</text>`,
+      `<text x="${at(px(part * xMax))}" y="${HEIGHT - BOTTOM + 16}" text-anchor="${part === 1 ? 'end' : 'middle'}">${short(part * xMax)} s</text>`,
   );
   const marked = marks.map(
     ({ x, label }) =>
@@ -71,7 +74,7 @@ export function plotSvg({ title, unit, series, logarithmic, marks = [] }: Plot):
     ({ name }, index) =>
       `<text x="${LEFT + index * 130}" y="${HEIGHT - 6}" fill="${COLOURS[index % COLOURS.length]}" style="fill:${COLOURS[index % COLOURS.length]}">■ ${escaped(name)}</text>`,
   );
-  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}"><text class="title" x="${LEFT}" y="18">${escaped(title)}${unit ? `, ${escaped(unit)}` : ''}</text>${[...lines, ...times, ...marked, ...paths, ...legend].join('')}</svg>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escaped(title)}"><style>${STYLE}</style><text class="title" x="${LEFT}" y="18">${escaped(title)}${unit ? `, ${escaped(unit)}` : ''}</text>${[...lines, ...times, ...marked, ...paths, ...legend].join('')}</svg>`;
 }
 
 function niceTop(value: number, logarithmic: boolean): number {

@@ -126,10 +126,15 @@ export interface Mark {
 }
 
 export function plotsOf({ samples }: RunReport): Plot[] {
-  const over = (name: string, value: (sample: Sample) => number): Series => ({
+  const over = (
+    name: string,
+    value: (sample: Sample) => number,
+    only: (sample: Sample) => boolean = () => true,
+  ): Series => ({
     name,
-    points: samples.map((sample) => [sample.atSeconds, value(sample)] as const),
+    points: samples.filter(only).map((sample) => [sample.atSeconds, value(sample)] as const),
   });
+  const answered = ({ gateway }: Sample) => gateway.up;
   const rate = (name: string, of: (sample: Sample) => number): Series => ({
     name,
     points: samples.slice(1).map((sample, index) => {
@@ -180,12 +185,12 @@ export function plotsOf({ samples }: RunReport): Plot[] {
     {
       title: 'Memory of the gateway',
       unit: 'MiB',
-      series: [over('resident', ({ gateway }) => gateway.rssBytes / 2 ** 20)],
+      series: [over('resident', ({ gateway }) => gateway.rssBytes / 2 ** 20, answered)],
     },
     {
       title: 'Processors used by the gateway',
       unit: 'cores',
-      series: [over('cores', ({ gateway }) => gateway.cores)],
+      series: [over('cores', ({ gateway }) => gateway.cores, answered)],
     },
   ];
 }
@@ -206,8 +211,7 @@ export function reportHtml(result: RunResult, marks: readonly Mark[] = []): stri
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:800px;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;white-space:nowrap;padding:.2rem 1rem .2rem 0;vertical-align:top}
 td{overflow-wrap:anywhere}tr{border-bottom:1px solid var(--faint)}.verdict{font-size:1.2rem;font-weight:600}
-svg{width:100%;height:auto;margin-top:1rem}svg text{font-size:11px;fill:var(--ink)}svg .title{font-size:13px;font-weight:600}
-.grid{stroke:var(--faint)}.mark{stroke:#dc2626;stroke-dasharray:3 3}
+svg{width:100%;height:auto;margin-top:1rem}
 </style></head><body>
 <h1>${escaped(report.name)}</h1><p>${escaped(report.about)}</p>
 <p class="verdict">${result.ok ? '✓ everything acknowledged is there, once, unchanged, in order and proven' : '✗ failed'}</p>

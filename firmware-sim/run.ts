@@ -209,9 +209,16 @@ class ScenarioRun {
       const place = begun.get(spec.name) ?? 0;
       begun.set(spec.name, place + 1);
       const delayMs = (spec.rampSeconds * 1000 * place) / spec.count;
-      const begin = () => void this.#running.push(outbox.run());
-      if (delayMs < 1) begin();
-      else this.#timers.add(setTimeout(begin, delayMs));
+      if (delayMs < 1) this.#running.push(outbox.run());
+      else {
+        // Until its turn comes it keeps what it measures, as if its link were down.
+        outbox.linkDown();
+        const begin = () => {
+          outbox.linkUp();
+          this.#running.push(outbox.run());
+        };
+        this.#timers.add(setTimeout(begin, delayMs));
+      }
     }
   }
 

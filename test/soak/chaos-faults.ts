@@ -2,6 +2,7 @@
 import type { Random } from '../fuzz/mutate.ts';
 import type { Broker } from '../support/processes.ts';
 import type { TcpProxy } from '../support/tcp-proxy.ts';
+import type { ChaosAuthorities } from './chaos-authorities.ts';
 import type { SmallDisk } from './chaos-disk.ts';
 import type { ChaosGateway } from './chaos-gateway.ts';
 
@@ -12,6 +13,7 @@ export interface Stage {
   readonly devices: readonly TcpProxy[];
   readonly upstream: TcpProxy;
   readonly broker: Broker;
+  readonly authorities: ChaosAuthorities;
   readonly yaml: string;
 }
 
@@ -26,7 +28,10 @@ export interface Fault {
   /** Why it cannot be had on this machine; null when it can. */
   readonly missing: (stage: Stage) => string | null;
   /** Begins; gives what it did in words, and how to take it back. */
-  readonly begin: (stage: Stage, random: Random) => { readonly did: string; readonly end: () => void };
+  readonly begin: (
+    stage: Stage,
+    random: Random,
+  ) => { readonly did: string; readonly end: () => void | Promise<void> };
 }
 
 const always = () => null;
@@ -128,6 +133,28 @@ export const FAULTS: readonly Fault[] = [
     begin: ({ broker }) => {
       broker.child.kill('SIGSTOP');
       return { did: 'the broker upstream stands still', end: () => void broker.child.kill('SIGCONT') };
+    },
+  },
+  {
+    name: 'authority',
+    weight: 2,
+    touches: 'authorities',
+    seconds: [2, 15],
+    missing: always,
+    begin: ({ authorities }, random) => {
+      // One may be away, and the quorum stands; two, and checkpoints wait.
+      const away = random.pick([[0], [1], [2], [0, 2], [1, 2]]);
+      const signal = random.pick(['SIGKILL', 'SIGSTOP'] as const);
+      for (const index of away) authorities.signal(index, signal);
+      return {
+        did: `${away.length} of ${authorities.count} authorities away (${signal})`,
+        end: async () => {
+          for (const index of away) {
+            authorities.signal(index, 'SIGCONT');
+            await authorities.revive(index);
+          }
+        },
+      };
     },
   },
   {

@@ -23,12 +23,13 @@ interface Options {
   readonly truthPath: string;
   readonly configPath: string;
   readonly sink: SinkCollector;
+  readonly policyFile: string;
 }
 
 interface Status {
   readonly publicKey: string;
   readonly log: { readonly end: number };
-  readonly ledger: { readonly sealed: number; readonly problem: string | null };
+  readonly ledger: { readonly sealed: number; readonly problem: string | null; readonly final: boolean };
   readonly stages: Readonly<
     Record<string, { readonly lag?: number; readonly running: boolean; readonly lastError: string | null }>
   >;
@@ -40,6 +41,7 @@ export async function judgeChaos({
   truthPath,
   configPath,
   sink,
+  policyFile,
 }: Options): Promise<ChaosJudgement> {
   const failures: string[] = [];
   const status = await caughtUp(gateway.url);
@@ -58,7 +60,7 @@ export async function judgeChaos({
       return response.ok ? response.text() : null;
     },
   });
-  const audit = await tidemark(['audit', dataDir, '--json']);
+  const audit = await tidemark(['audit', dataDir, '--policy', policyFile, '--json']);
   const ledger =
     audit.code === 0
       ? 'clean'
@@ -86,6 +88,7 @@ async function caughtUp(url: string): Promise<Status & { behind: string[] }> {
       const behind = Object.entries(status.stages)
         .filter(([name, { lag, running }]) => name !== 'retention' && (!running || (lag ?? 1) > 0))
         .map(([name, { lag, lastError }]) => `${name} (lag ${lag}, ${lastError ?? 'no error'})`);
+      if (!status.ledger.final) behind.push('the newest checkpoint is not final');
       if (status.ledger.problem !== null) behind.push(`ledger: ${status.ledger.problem}`);
       if (behind.length === 0 || performance.now() > deadline) return { ...status, behind };
     } else if (performance.now() > deadline) throw new Error(`${url} does not answer`);

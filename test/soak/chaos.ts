@@ -10,6 +10,7 @@ import { type JudgedRun, type Mark, reportHtml, verdictText } from '../../firmwa
 import { Random } from '../fuzz/mutate.ts';
 import { freePort, MOSQUITTO, startMosquitto } from '../support/processes.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
+import { ChaosAuthorities } from './chaos-authorities.ts';
 import { SmallDisk } from './chaos-disk.ts';
 import { draw, FAULTS, type Stage } from './chaos-faults.ts';
 import { chaosFleet } from './chaos-fleet.ts';
@@ -27,6 +28,8 @@ export interface ChaosOptions {
 
 /** 30 minutes of this fleet are some 40 MB of log; full disks need no larger one. */
 const DISK_BYTES = 512 * 1024 * 1024;
+/** As startGateway names it. */
+const ORIGIN = 'test.example.com/gateway';
 const SINK_PREFIX = 'chaos/';
 /** From the beginning of one fault to that of the next. */
 const GAP_SECONDS: readonly [number, number] = [1, 7];
@@ -43,6 +46,7 @@ export async function soakChaos({ seed, seconds, only, ...options }: ChaosOption
   const dataDir = join(folder, 'data');
   mkdirSync(join(disk?.path ?? folder, 'tidemark'));
   symlinkSync(join(disk?.path ?? folder, 'tidemark'), dataDir);
+  const authorities = await ChaosAuthorities.start(folder, ORIGIN, dataDir);
   const broker = await startMosquitto();
   const [mqttPort, httpPort] = [await freePort(), await freePort()];
   const mqtt = await TcpProxy.open(() => mqttPort);
@@ -50,13 +54,14 @@ export async function soakChaos({ seed, seconds, only, ...options }: ChaosOption
   const upstream = await TcpProxy.open(() => broker.port);
   const yaml = [
     'windows: [{ name: five, sizeMs: 5000, allowedLatenessMs: 2000, idleMs: 1000 }]',
+    `ledger: { policy: "${authorities.policyFile}", cosign: { timeoutMs: 2000, retryFirstMs: 100, retryMaxMs: 1000 } }`,
     `forwarders: [{ name: central, type: mqtt, url: "mqtt://127.0.0.1:${upstream.port}", topicPrefix: "${SINK_PREFIX}" }]`,
   ].join('\n');
   const busy = new Set<string>();
   // A full disk may keep a gateway from starting; the next try comes when there is room.
   const mayFail = () => busy.has('disk');
   const gateway = new ChaosGateway({ folder, dataDir, mqttPort, httpPort, yaml, mayFail });
-  const stage: Stage = { gateway, disk, devices: [mqtt, http], upstream, broker, yaml };
+  const stage: Stage = { gateway, disk, devices: [mqtt, http], upstream, broker, authorities, yaml };
   for (const fault of FAULTS) {
     const missing = fault.missing(stage);
     if (missing !== null) console.log(`soak: without the fault ${fault.name}: ${missing}`);
@@ -84,7 +89,14 @@ export async function soakChaos({ seed, seconds, only, ...options }: ChaosOption
     });
     await strike(stage, busy, new Random(seed), seconds, marks, only);
     const report = await running;
-    const judged = await judgeChaos({ gateway, dataDir, truthPath, configPath: `${dataDir}.yaml`, sink });
+    const judged = await judgeChaos({
+      gateway,
+      dataDir,
+      truthPath,
+      configPath: `${dataDir}.yaml`,
+      sink,
+      policyFile: authorities.policyFile,
+    });
     const result = { report, ...judged.run, expectations: [] };
     writeFileSync(join(folder, 'report.json'), `${JSON.stringify({ ...result, marks }, null, 1)}\n`);
     writeFileSync(join(folder, 'report.html'), reportHtml(result, marks));
@@ -111,6 +123,7 @@ export async function soakChaos({ seed, seconds, only, ...options }: ChaosOption
     await sink.close().catch(() => undefined);
     broker.child.kill('SIGCONT');
     await broker.stop();
+    await authorities.stop();
     await Promise.all([mqtt.close(), http.close(), upstream.close()]);
   }
 }
@@ -137,8 +150,8 @@ async function strike(
       const { did, end } = fault.begin(stage, random);
       marks.push({ x: now(), label: `${did}${lasts > 0 ? ` for ${lasts.toFixed(1)} s` : ''}` });
       ends.push(
-        pause(lasts * 1000).then(() => {
-          end();
+        pause(lasts * 1000).then(async () => {
+          await end();
           busy.delete(fault.touches);
         }),
       );
