@@ -154,8 +154,8 @@ export class Timeline {
         index,
         device: name,
         topic,
-        // Line protocol has no place for a counter: to the gateway its records are not numbered.
-        sequence: protocol === 'line' ? null : sequence,
+        // Line protocol and Sparkplug have no place for a counter that the gateway goes by: stored at least once.
+        sequence: protocol === 'line' || protocol === 'sparkplug' ? null : sequence,
         atMs,
         eventMs,
         payload,

@@ -232,6 +232,12 @@ test('missing files are named: a segment, an index, a tile, the bundle, the chec
   expect(report.findings.map(({ file }) => file)).toEqual(['ledger/tile/notes.txt', 'log/notes.txt']);
 });
 
+test('cosignatures below the served checkpoint are no difference from the stored one', async () => {
+  const cosignature = `— operator.example.com ${Buffer.alloc(76, 7).toString('base64')}\n`;
+  appendFileSync(join(dataDir, 'ledger/checkpoint'), cosignature);
+  expect((await fsck(dataDir)).findings).toEqual([]);
+});
+
 test('another key in gateway.key is named', async () => {
   const other = new GatewayDir();
   void other.verifierKey;
