@@ -21,6 +21,7 @@ const lines = Number(values.lines);
 const seconds = Number(values.seconds);
 
 let acked = 0;
+let ackedInAll = 0;
 let measuring = false;
 let stopped = false;
 const latenciesMs: number[] = [];
@@ -42,6 +43,7 @@ function open(onData: (data: Buffer) => void): Socket {
 }
 
 function count(records: number, sentAt: number): void {
+  ackedInAll += records;
   if (!measuring) return;
   acked += records;
   if (latenciesMs.length < 2_000_000) latenciesMs.push(performance.now() - sentAt);
@@ -132,6 +134,7 @@ function startWebSocket(index: number): Socket {
       done = answer.acked;
       const at = sentAt.get(done);
       for (const known of sentAt.keys()) if (known <= done) sentAt.delete(known);
+      ackedInAll += records;
       if (measuring) acked += records;
       if (at !== undefined) count(0, at);
       if (!stopped) send(records);
@@ -183,4 +186,4 @@ for (const socket of sockets) socket.destroy();
 latenciesMs.sort((a, b) => a - b);
 const at = (q: number) =>
   latenciesMs[Math.min(latenciesMs.length - 1, Math.floor(q * latenciesMs.length))] ?? 0;
-console.log(JSON.stringify({ perSecond: acked / elapsed, p50Ms: at(0.5), p99Ms: at(0.99) }));
+console.log(JSON.stringify({ perSecond: acked / elapsed, p50Ms: at(0.5), p99Ms: at(0.99), ackedInAll }));

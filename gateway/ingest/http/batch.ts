@@ -1,5 +1,6 @@
 // Many records in one request: splits NDJSON, JSON arrays, CBOR sequences; submits each item, and answers once when the
 // last of them is durable or refused. Knows nothing of HTTP.
+import { isAscii } from 'node:buffer';
 import type { Admission } from '../../admission/admission.ts';
 import type { Outcome, RejectReason, ShedReason, Submission } from '../../admission/types.ts';
 import { type CborItem, CborReader } from '../../codecs/cbor.ts';
@@ -7,7 +8,6 @@ import { arrayElements } from '../../codecs/json-scan.ts';
 import { detailOf, type Refused } from './refusal.ts';
 
 const LF = 0x0a;
-const NOT_ASCII = /[\x80-\uffff]/;
 
 /** One record of a batch; `problem` says why it cannot be submitted at all. */
 export type BatchItem = { readonly number: number } & (
@@ -21,8 +21,7 @@ export type Split = (body: Buffer, max: number) => BatchItem[] | 'too-many' | st
 /** Each line that is not blank is one JSON text. `body` is valid UTF-8. */
 export const ndjsonItems: Split = (body, max) => {
   // Parsing from one text spares a text per line; in ASCII, places in the text are places in the bytes.
-  const latin1 = body.toString('latin1');
-  const text = NOT_ASCII.test(latin1) ? null : latin1;
+  const text = isAscii(body) ? body.toString('latin1') : null;
   const items: BatchItem[] = [];
   let number = 0;
   for (let start = 0; start < body.length; ) {
