@@ -28,6 +28,7 @@ export interface Status {
     readonly checkpointSize: number;
     readonly checkpointMs: number | null;
     readonly final: boolean;
+    readonly finalSize: number;
     readonly problem: string | null;
   };
 }
