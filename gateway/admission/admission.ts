@@ -6,11 +6,9 @@ import type { Cursor } from '../state/state.ts';
 import { INGEST_RULES, type IngestConfig, type IngestRules } from './config.ts';
 import { Counts, sourceName } from './counts.ts';
 import type { DeviceTable } from './devices.ts';
-import type { Pending } from './duplicates.ts';
 import { FairQueue } from './fair-queue.ts';
 import { type Candidate, Judge } from './judge.ts';
 import { AdmissionMemory } from './memory.ts';
-import type { PendingMessage } from './message-ids.ts';
 import type { Pressure } from './pressure.ts';
 import { RateLimits } from './rate.ts';
 import type {
@@ -42,13 +40,6 @@ export interface AdmissionOptions {
 type Done = (outcome: Outcome) => void;
 type Shed = Extract<Outcome, { kind: 'shed' }>;
 
-/** A candidate that is new, on its way to the log. */
-interface Entry {
-  readonly candidate: Candidate;
-  readonly done: Done;
-  readonly pending: Pending | PendingMessage | null;
-}
-
 const RETRY_MS = { overloaded: 250, 'disk-full': 5_000, unavailable: 5_000 } as const satisfies Record<
   Exclude<ShedReason, 'rate-limited'>,
   number
@@ -59,8 +50,6 @@ const CONFLICT: Outcome = {
   reason: 'malformed',
   detail: 'the message id was used for another message of this device',
 };
-/** What a record takes in the log beside its payload, more or less. */
-const RECORD_OVERHEAD_BYTES = 256;
 
 const shed = (reason: keyof typeof RETRY_MS): Shed => {
   return { kind: 'shed', reason, retryAfterMs: RETRY_MS[reason] };
@@ -85,7 +74,7 @@ export class Admission {
   readonly #steady: () => number;
   readonly #counts = new Counts();
   readonly #memory: AdmissionMemory;
-  readonly #queue: FairQueue<Entry>;
+  readonly #queue: FairQueue<Candidate>;
   #judge: Judge;
   #rates: RateLimits;
   #inFlight = 0;
@@ -100,7 +89,7 @@ export class Admission {
     this.#judge = new Judge(config);
     this.#memory = new AdmissionMemory(options, this.#judge.topics);
     this.#rates = new RateLimits(config.rate, config.maxDevices);
-    this.#queue = new FairQueue(config.fairness, (entry, bytes) => this.#append(entry, bytes));
+    this.#queue = new FairQueue(config.fairness, (candidate) => this.#append(candidate));
   }
 
   /** Loads the last snapshot and reads back from the log what came after it: repetitions are known across restarts. */
@@ -133,9 +122,9 @@ export class Admission {
   /** Calls `done` exactly once: after durability, or with why not (then possibly at once). Never throws. */
   submit(submission: Submission, done: Done): void {
     this.#inFlight += 1;
-    const verdict = this.#closing ? shed('unavailable') : this.#judge.judge(submission, this.#clock());
+    const verdict = this.#closing ? shed('unavailable') : this.#judge.judge(submission, this.#clock(), done);
     if ('kind' in verdict) this.#finish(sourceName(submission.source), done, verdict);
-    else this.#enter(verdict, done);
+    else this.#enter(verdict);
   }
 
   /** Counts a refusal the adapter made itself, before there was a submission. */
@@ -176,7 +165,8 @@ export class Admission {
   }
 
   /** To the log, unless the record is known: then the answer is, or will be, the first one's. */
-  #enter(candidate: Candidate, done: Done): void {
+  #enter(candidate: Candidate): void {
+    const { done } = candidate;
     const source = sourceName(candidate.record.source);
     const known = this.#known(candidate);
     if (known === 'stored') this.#finish(source, done, DUPLICATE);
@@ -186,23 +176,22 @@ export class Admission {
     else if (known !== null) {
       // Not durable yet. Should the first one fail, this one comes here again and takes its place.
       known.waiting ??= [];
-      known.waiting.push(() => this.#enter(candidate, done));
-    } else this.#enterNew(candidate, source, done);
+      known.waiting.push(() => this.#enter(candidate));
+    } else this.#enterNew(candidate, source);
   }
 
   /** Only what would take room is refused for the want of it: a repetition is answered, so that it ends. */
-  #enterNew(candidate: Candidate, source: IngestSource, done: Done): void {
-    const { record, unacknowledged, lane } = candidate;
+  #enterNew(candidate: Candidate, source: IngestSource): void {
+    const { record, unacknowledged, lane, done } = candidate;
     const refusal = this.#noRoom(record.device, unacknowledged);
     if (refusal !== null) {
       this.#finish(source, done, refusal);
       return;
     }
-    const pending = this.#begin(candidate);
-    const bytes = record.payload.length + RECORD_OVERHEAD_BYTES;
-    if (this.#queue.offer(lane, { candidate, done, pending }, bytes, unacknowledged)) return;
+    candidate.pending = this.#begin(candidate);
+    if (this.#queue.offer(lane, candidate, unacknowledged)) return;
     this.#finish(source, done, told(shed('overloaded'), unacknowledged));
-    this.#settle(pending, null);
+    this.#settle(candidate.pending, null);
   }
 
   #known({ record: { device, sequence }, print, digest }: Candidate) {
@@ -210,12 +199,12 @@ export class Admission {
     return print < 0 ? null : this.#memory.duplicates.find(device, sequence!, print);
   }
 
-  #begin({ record: { device, sequence }, print, digest }: Candidate): Entry['pending'] {
+  #begin({ record: { device, sequence }, print, digest }: Candidate): Candidate['pending'] {
     if (digest !== null) return this.#memory.messages.begin(digest, print);
     return print < 0 ? null : this.#memory.duplicates.begin(device, sequence!, print);
   }
 
-  #settle(pending: Entry['pending'], offset: Offset | null): void {
+  #settle(pending: Candidate['pending'], offset: Offset | null): void {
     if (pending === null) return;
     if ('digest' in pending) this.#memory.messages.settle(pending, offset);
     else this.#memory.duplicates.settle(pending, offset !== null);
@@ -230,8 +219,8 @@ export class Admission {
     return told(outcome, unacknowledged);
   }
 
-  #append({ candidate, done, pending }: Entry, bytes: number): void {
-    const { record } = candidate;
+  #append(candidate: Candidate): void {
+    const { record, done, pending, bytes } = candidate;
     const source = sourceName(record.source);
     this.#options.log.append(record, (error, offset) => {
       if (error) {

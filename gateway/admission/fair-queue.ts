@@ -12,7 +12,7 @@ export const fairnessConfigSchema = z.strictObject({
     .int()
     .min(64 * 1024)
     .max(256 * MIB)
-    .default(2 * MIB)
+    .default(4 * MIB)
     .describe(
       'Bytes under way in the log at a time. What comes meanwhile waits its turn: smaller is fairer, larger makes larger groups for slow disks.',
     ),
@@ -31,24 +31,25 @@ export type FairnessConfig = z.infer<typeof fairnessConfigSchema>;
 /** Bytes a lane may send in one turn, more or less. */
 const QUANTUM_BYTES = 16 * 1024;
 
-interface Waiting<Item> {
-  readonly item: Item;
+/** What waits carries its own place in the lane: under load one of these is made for every record. */
+export interface Queued<Item> {
   readonly bytes: number;
-  next: Waiting<Item> | null;
+  /** The queue's own; null until it is offered. */
+  next: Item | null;
 }
 
 interface Lane<Item> {
   readonly key: object | string;
-  head: Waiting<Item> | null;
-  tail: Waiting<Item> | null;
+  head: Item | null;
+  tail: Item | null;
   bytes: number;
   deficit: number;
   /** The lane whose turn is after this one; the lanes with something to send form a ring. */
   following: Lane<Item> | null;
 }
 
-export class FairQueue<Item> {
-  readonly #send: (item: Item, bytes: number) => void;
+export class FairQueue<Item extends Queued<Item>> {
+  readonly #send: (item: Item) => void;
   readonly #lanes = new Map<object | string, Lane<Item>>();
   #config: FairnessConfig;
   /** The lane before the one whose turn it is. */
@@ -58,7 +59,7 @@ export class FairQueue<Item> {
   #waiting = 0;
 
   /** `send` hands an item on; finished() must follow for each, later. */
-  constructor(config: FairnessConfig, send: (item: Item, bytes: number) => void) {
+  constructor(config: FairnessConfig, send: (item: Item) => void) {
     this.#config = config;
     this.#send = send;
   }
@@ -73,16 +74,17 @@ export class FairQueue<Item> {
   }
 
   /** Sends it, or lets it wait; false: there is no room for it in its lane. `modest`: half the room must do. */
-  offer(key: object | string, item: Item, bytes: number, modest: boolean): boolean {
+  offer(key: object | string, item: Item, modest: boolean): boolean {
+    const { bytes } = item;
     if (this.#waiting === 0 && this.#underWay < this.#config.windowBytes) {
       this.#underWay += bytes;
-      this.#send(item, bytes);
+      this.#send(item);
       return true;
     }
     const known = this.#lanes.get(key);
     const free = this.#config.queueBytes - this.#waitingBytes;
     if ((known?.bytes ?? 0) + bytes > (modest ? free / 2 : free)) return false;
-    this.#add(known ?? this.#lane(key), { item, bytes, next: null });
+    this.#add(known ?? this.#lane(key), item);
     return true;
   }
 
@@ -102,7 +104,7 @@ export class FairQueue<Item> {
     return lane;
   }
 
-  #add(lane: Lane<Item>, waiting: Waiting<Item>): void {
+  #add(lane: Lane<Item>, waiting: Item): void {
     if (lane.tail) lane.tail.next = waiting;
     else lane.head = waiting;
     lane.tail = waiting;
@@ -128,15 +130,16 @@ export class FairQueue<Item> {
     }
   }
 
-  #take(lane: Lane<Item>, head: Waiting<Item>): void {
+  #take(lane: Lane<Item>, head: Item): void {
     lane.head = head.next;
     if (head.next === null) lane.tail = null;
+    head.next = null;
     lane.bytes -= head.bytes;
     lane.deficit -= head.bytes;
     this.#waitingBytes -= head.bytes;
     this.#waiting -= 1;
     this.#underWay += head.bytes;
-    this.#send(head.item, head.bytes);
+    this.#send(head);
   }
 
   /** An empty lane keeps no credit for later. */

@@ -4,9 +4,14 @@ import type { RecordInput } from '../../ledger/format/record.ts';
 import { CLOCK_HEADER, type ClockFlag, clockFlag } from '../codecs/clock.ts';
 import { TopicTemplates } from '../codecs/template.ts';
 import type { IngestConfig } from './config.ts';
-import { fingerprint } from './duplicates.ts';
+import { fingerprint, type Pending } from './duplicates.ts';
 import { GivenReader } from './given.ts';
-import { MESSAGE_ID_BYTES_MAX, MESSAGE_ID_HEADER, messageDigest } from './message-ids.ts';
+import {
+  MESSAGE_ID_BYTES_MAX,
+  MESSAGE_ID_HEADER,
+  messageDigest,
+  type PendingMessage,
+} from './message-ids.ts';
 import {
   GIVEN_TIME,
   type Headers,
@@ -23,6 +28,8 @@ import type { Outcome, RejectReason, Submission } from './types.ts';
 const NO_BYTES = new Uint8Array(0);
 /** Fingerprints are unsigned. */
 const NO_PRINT = -1;
+/** What a record takes beside its payload, more or less. */
+const RECORD_OVERHEAD_BYTES = 256;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
 const UNUSABLE_ID = /[\u0000-\u001f\u007f\ufffd]/;
 
@@ -42,6 +49,12 @@ export interface Candidate {
   readonly unacknowledged: boolean;
   /** Whose turn it takes when the log is busy. */
   readonly lane: object | string;
+  /** What it takes while it waits, more or less. */
+  readonly bytes: number;
+  /** Who is told; where it waits, and who waits for it. Admission's to set. */
+  done: (outcome: Outcome) => void;
+  pending: Pending | PendingMessage | null;
+  next: Candidate | null;
 }
 
 export class Judge {
@@ -56,7 +69,7 @@ export class Judge {
     this.#schemas = new PayloadSchemas(config.schemas);
   }
 
-  judge(submission: Submission, receivedMs: number): Candidate | Rejection {
+  judge(submission: Submission, receivedMs: number, done: Candidate['done']): Candidate | Rejection {
     const verdict = this.topics.verdict(submission.topic);
     const device = submission.device ?? verdict.match.device ?? submission.fallbackDevice;
     const refusal = this.#refusal(submission, verdict, device);
@@ -95,6 +108,10 @@ export class Judge {
       misfit: misfit?.mode ?? null,
       unacknowledged: submission.unacknowledged === true,
       lane: submission.connection ?? device,
+      bytes: submission.payload.length + RECORD_OVERHEAD_BYTES,
+      done,
+      pending: null,
+      next: null,
     };
   }
 

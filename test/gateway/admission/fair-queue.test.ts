@@ -6,11 +6,15 @@ import { FairQueue } from '../../../gateway/admission/fair-queue.ts';
 interface Item {
   readonly lane: string;
   readonly number: number;
+  readonly bytes: number;
+  next: Item | null;
 }
 
+const itemOf = (lane: string, number: number, bytes: number): Item => ({ lane, number, bytes, next: null });
+
 function queueOf(config: { windowBytes: number; queueBytes: number }) {
-  const sent: { item: Item; bytes: number }[] = [];
-  const queue = new FairQueue<Item>(config, (item, bytes) => sent.push({ item, bytes }));
+  const sent: Item[] = [];
+  const queue = new FairQueue<Item>(config, (item) => sent.push(item));
   let done = 0;
   /** The next item under way is done with; false when there is none. */
   const finish = (): boolean => {
@@ -25,11 +29,10 @@ function queueOf(config: { windowBytes: number; queueBytes: number }) {
 
 test('a newcomer waits for one turn, not for all that a flood has brought', () => {
   const { queue, sent, finish } = queueOf({ windowBytes: 10_000, queueBytes: 1_000_000 });
-  for (let number = 0; number < 400; number += 1)
-    queue.offer('flood', { lane: 'flood', number }, 1_000, false);
+  for (let number = 0; number < 400; number += 1) queue.offer('flood', itemOf('flood', number, 1_000), false);
   const before = sent.length;
-  queue.offer('meter', { lane: 'meter', number: 0 }, 300, false);
-  while (!sent.some(({ item }) => item.lane === 'meter')) expect(finish()).toBe(true);
+  queue.offer('meter', itemOf('meter', 0, 300), false);
+  while (!sent.some(({ lane }) => lane === 'meter')) expect(finish()).toBe(true);
   const meanwhile = sent.length - before;
   expect(meanwhile).toBeLessThan(40);
   expect(queue.figures.items).toBeGreaterThan(300);
@@ -38,12 +41,12 @@ test('a newcomer waits for one turn, not for all that a flood has brought', () =
 test('two floods share by bytes, whatever the size of their records', () => {
   const { queue, sent, finish } = queueOf({ windowBytes: 10_000, queueBytes: 100_000_000 });
   for (let number = 0; number < 9_000; number += 1) {
-    queue.offer('small', { lane: 'small', number }, 300, false);
-    if (number % 30 === 0) queue.offer('large', { lane: 'large', number }, 9_000, false);
+    queue.offer('small', itemOf('small', number, 300), false);
+    if (number % 30 === 0) queue.offer('large', itemOf('large', number, 9_000), false);
   }
   for (let steps = 0; steps < 3_000; steps += 1) finish();
   const bytesOf = (lane: string) =>
-    sent.filter(({ item }) => item.lane === lane).reduce((sum, { bytes }) => sum + bytes, 0);
+    sent.filter((item) => item.lane === lane).reduce((sum, { bytes }) => sum + bytes, 0);
   expect(Math.abs(bytesOf('small') - bytesOf('large'))).toBeLessThan(60_000);
 });
 
@@ -51,7 +54,7 @@ test('a flood fills half of the room; the others’ half is left, and QoS 0 has 
   const { queue } = queueOf({ windowBytes: 1_000, queueBytes: 100_000 });
   const fill = (lane: string, modest: boolean): number => {
     let number = 0;
-    while (queue.offer(lane, { lane, number }, 1_000, modest)) number += 1;
+    while (queue.offer(lane, itemOf(lane, number, 1_000), modest)) number += 1;
     return number;
   };
   expect(fill('flood', false)).toBe(51); // one of them is under way
@@ -71,15 +74,17 @@ test('any offers and ends: nothing is lost, each lane keeps its order, the bound
       const taken: Item[] = [];
       for (const [number, given] of steps.entries()) {
         if (given === null) finish();
-        else if (queue.offer(given.lane, { lane: given.lane, number }, given.bytes, false))
-          taken.push({ lane: given.lane, number });
+        else {
+          const item = itemOf(given.lane, number, given.bytes);
+          if (queue.offer(given.lane, item, false)) taken.push(item);
+        }
         expect(queue.figures.bytes).toBeLessThanOrEqual(400_000);
       }
       while (finish());
       expect(queue.figures).toEqual({ lanes: 0, items: 0, bytes: 0 });
       for (const lane of ['a', 'b', 'c', 'd']) {
         const of = (items: readonly Item[]) => items.filter((item) => item.lane === lane);
-        expect(of(sent.map(({ item }) => item))).toEqual(of(taken));
+        expect(of(sent)).toEqual(of(taken));
       }
     }),
     { numRuns: 300 },
