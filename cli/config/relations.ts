@@ -30,6 +30,14 @@ export function checkRelations(config: Sections, context: RefinementCtx): void {
   const complain = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message });
   const { ingest, log } = config;
 
+  const bodiesBytes = 2 * Math.max(ingest.maxBatchBytes, ingest.maxPayloadBytes);
+  if (config.http.ingest.maxHeldBytes < bodiesBytes) {
+    complain(
+      ['http', 'ingest', 'maxHeldBytes'],
+      `must be at least ${bodiesBytes}: a body of the size that ingest.maxBatchBytes allows, and what it is decompressed to`,
+    );
+  }
+
   const recordBytes =
     ingest.maxPayloadBytes + ingest.maxTopicBytes + ingest.maxDeviceBytes + RECORD_OVERHEAD_BYTES;
   if (recordBytes > log.maxRecordBytes) {

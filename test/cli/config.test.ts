@@ -62,6 +62,13 @@ describe('the largest record fits the log', () => {
   });
 });
 
+test('request bodies have room for the largest batch, compressed and not', () => {
+  expect(fieldsOf({ http: { ingest: { maxHeldBytes: 8 * KIB * KIB } } })).toEqual([
+    'http.ingest.maxHeldBytes',
+  ]);
+  expect(problemsOf({ http: { ingest: { maxHeldBytes: 16 * KIB * KIB } } })).toEqual([]);
+});
+
 describe('the log has room for results', () => {
   const log = { maxRecordBytes: 32 * KIB, maxPendingBytes: 64 * KIB };
   const ingest = { maxPayloadBytes: KIB };
