@@ -40,6 +40,10 @@ function reportLines({ report, expectations }: RunResult): [string, string][] {
     ],
     ['connections', `${report.connectedMax} at once, ${report.lost} lost`],
     ['ack latency', latency(latencyMs)],
+    [
+      'sent late',
+      `p99 ${ms(report.lateMs.p99)}, longest ${ms(report.lateMs.max)}: the simulator’s own delay, part of the above`,
+    ],
     ...(apartLatencyMs ? [['set apart', latency(apartLatencyMs)] as [string, string]] : []),
     [
       'gateway',

@@ -64,6 +64,8 @@ export interface RunReport extends Counts {
   /** Of everything acknowledged that the scenario itself did not delay, from when it was due; fleets in `apart` apart. */
   readonly latencyMs: LatencySummary;
   readonly apartLatencyMs: LatencySummary | null;
+  /** How late this process itself was with what was due: part of the latencies. */
+  readonly lateMs: LatencySummary;
   readonly refusals: Readonly<Record<string, number>>;
   readonly gateway: {
     readonly rssBytesBefore: number;
@@ -114,6 +116,7 @@ class ScenarioRun {
   };
   readonly #latency = new LatencyHistogram();
   readonly #apart = new LatencyHistogram();
+  readonly #late = new LatencyHistogram();
   #second = new LatencyHistogram();
   readonly #refusals: Record<string, number> = {};
   #samples: Sample[] = [];
@@ -185,6 +188,7 @@ class ScenarioRun {
       pending,
       connectedMax: this.#connectedMax,
       latencyMs: this.#latency.summary(),
+      lateMs: this.#late.summary(),
       apartLatencyMs: file.apart.length > 0 ? this.#apart.summary() : null,
       refusals: this.#refusals,
       gateway: {
@@ -243,6 +247,7 @@ class ScenarioRun {
       const { record } = step;
       const { protocol } = this.#timeline.devices[record.index]!;
       const content = contentHash(protocol === 'line' ? null : record.topic, record.payload);
+      this.#late.record(lateMs);
       if (!record.copy) {
         this.#truth.add(record, content);
         this.#counts.made += 1;
