@@ -92,9 +92,11 @@ test('a message id counts once, by MQTT and HTTP alike, also after kill -9', asy
   const properties = { userProperties: { 'message-id': 'job-1' } };
   expect(await publish('plant/ids/x', '{"n":1}', properties)).toBe(0);
   expect(await publish('plant/ids/x', '{"n":1}', properties)).toBe(0);
-  expect(await recordsOf('plant/ids/x')).toHaveLength(1);
+  const [record, ...more] = await recordsOf('plant/ids/x');
+  expect(more).toEqual([]);
+  const again = { status: 202, body: { offset: record!.offset, duplicate: true } };
   const key = { 'idempotency-key': 'job-1', 'content-type': 'application/json' };
-  expect((await post('plant/ids/x', '{"n":1}', key)).body).toMatchObject({ duplicate: true });
+  expect(await post('plant/ids/x', '{"n":1}', key)).toMatchObject(again);
   expect(await post('plant/ids/x', '{"n":2}', key)).toMatchObject({
     status: 400,
     body: { code: 'malformed' },
@@ -102,6 +104,6 @@ test('a message id counts once, by MQTT and HTTP alike, also after kill -9', asy
   client.end(true);
   await gateway.kill('SIGKILL');
   await start();
-  expect(await post('plant/ids/x', '{"n":1}', key)).toMatchObject({ status: 202, body: { duplicate: true } });
+  expect(await post('plant/ids/x', '{"n":1}', key)).toMatchObject(again);
   expect(await recordsOf('plant/ids/x')).toHaveLength(1);
 }, 60_000);

@@ -117,7 +117,8 @@ function submitOne(exchange: Exchange, shared: Shared, payload: Buffer): void {
 
 function answerOne(exchange: Exchange, outcome: Outcome): void {
   if (outcome.kind === 'stored') exchange.answer(202, JSON_HEAD, `{"offset":${outcome.offset}}`);
-  else if (outcome.kind === 'duplicate') exchange.answer(202, JSON_HEAD, '{"offset":null,"duplicate":true}');
+  else if (outcome.kind === 'duplicate')
+    exchange.answer(202, JSON_HEAD, `{"offset":${outcome.offset ?? null},"duplicate":true}`);
   else exchange.refused(outcome);
 }
 
