@@ -219,6 +219,22 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       responses: { '404': problem('`no-summary`.') },
     },
   ),
+  'GET /api/v1/records/:offset/provenance': read(
+    'Where a record came from and where it went',
+    answer('Device, block, checkpoint, uses and sinks.', ref('Provenance')),
+    { parameters: [inPath('offset', integer, 'Of the record.')], responses: notHeld },
+  ),
+  'GET /api/v1/provenance': read(
+    'All that was sealed between two times, re-hashed',
+    answer('Blocks, records, declared losses and sinks.', ref('Flow')),
+    {
+      parameters: [
+        query('from_ms', { type: 'integer' }, 'Sealed from here on.'),
+        query('to_ms', { type: 'integer' }, 'Sealed before.'),
+        query('height', integer, 'Goes on here: nextHeight of the answer before.'),
+      ],
+    },
+  ),
   'GET /api/v1/blocks': read('Newest blocks first', answer('Blocks.', ref('Blocks')), {
     parameters: [limit],
   }),

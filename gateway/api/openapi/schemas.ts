@@ -78,6 +78,29 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Records: objectOf({ records: listOf(ref('Record')), next: integer }),
   Proof: { type: 'object', description: 'A proof file: see docs/formats.md.' },
   DeviceProof: objectOf({ height: integer, device: text, proof: { type: 'array' } }),
+  Provenance: objectOf({
+    record: { type: 'object' },
+    madeFrom: nullable('object'),
+    intact: nullable('boolean'),
+    block: nullable('object'),
+    checkpoint: nullable('object'),
+    usedBy: listOf({ type: 'object' }),
+    searchedTo: integer,
+    usedByComplete: { type: 'boolean' },
+    sinks: listOf({ type: 'object' }),
+  }),
+  Flow: objectOf({
+    fromMs: { type: 'integer' },
+    toMs: { type: 'integer' },
+    blocks: nullable('object'),
+    kinds: { type: 'object', additionalProperties: integer },
+    criticalBlocks: integer,
+    declared: listOf({ type: 'object' }),
+    offsets: objectOf({ first: integer, end: integer }),
+    records: { type: 'object' },
+    nextHeight: nullable('integer'),
+    sinks: listOf({ type: 'object' }),
+  }),
   Devices: objectOf({
     devices: listOf(
       objectOf({
@@ -103,10 +126,11 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
         root: text,
         sealedMs: integer,
         hash: text,
+        critical: { type: ['array', 'null'], items: text },
       }),
     ),
   }),
-  Critical: { type: 'object' },
+  Critical: objectOf({ critical: listOf({ type: 'object' }), next: nullable('integer') }),
   Status: objectOf({
     version: text,
     startedMs: integer,
