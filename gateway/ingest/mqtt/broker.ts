@@ -97,12 +97,11 @@ export class Broker {
   }
 
   #restore(dataDir: string): void {
-    const database = new SessionDatabase(dataDir);
-    try {
-      this.sessions.restore(database);
-    } finally {
-      database.close();
-    }
+    SessionDatabase.restore(
+      dataDir,
+      (database) => this.sessions.restore(database.sessions(), database.retained()),
+      (error) => this.trouble.sessionsDamaged(error),
+    );
   }
 
   // --- connections ------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // Owns sessions.db: what MQTT clients may rely on after a restart. Applies changes, and reads all back at the start.
 // Refuses to hold telemetry. A row in doubt is left out and said so: nothing sealed or acknowledged hangs on it.
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Subscription } from './decode.ts';
@@ -71,7 +71,35 @@ interface DeliveryRow extends MessageRow {
 
 type Statements = ReturnType<typeof prepare>;
 
+/** Written by a newer gateway: not to be touched. */
+class VersionError extends Error {}
+
 export class SessionDatabase {
+  /**
+   * What the last run left, through `read`. A file that cannot be read is set aside as `sessions.db.damaged` (one of
+   * before is overwritten) and `onDamage` is told: clients then start with new sessions, which beats no gateway at all.
+   */
+  static restore(
+    dataDir: string,
+    read: (database: SessionDatabase) => void,
+    onDamage: (error: unknown) => void,
+  ): void {
+    try {
+      const database = new SessionDatabase(dataDir);
+      try {
+        read(database);
+      } finally {
+        database.close();
+      }
+    } catch (error) {
+      if (error instanceof VersionError) throw error;
+      const file = join(dataDir, SESSIONS_FILE);
+      for (const end of ['', '-wal', '-shm'])
+        if (existsSync(`${file}${end}`)) renameSync(`${file}${end}`, `${file}.damaged${end}`);
+      onDamage(error);
+    }
+  }
+
   readonly #database: Database.Database;
   readonly #statements: Statements;
 
@@ -82,7 +110,7 @@ export class SessionDatabase {
     this.#database.pragma('synchronous = FULL');
     const version = this.#database.pragma('user_version', { simple: true }) as number;
     if (version > MIGRATIONS.length) {
-      throw new Error(
+      throw new VersionError(
         `${SESSIONS_FILE} has version ${version}, this gateway knows up to ${MIGRATIONS.length}: it was written by a newer one`,
       );
     }

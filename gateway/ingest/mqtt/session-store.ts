@@ -72,7 +72,9 @@ export class SessionStore {
     const end = (detail: string) => {
       if (this.#ended) return;
       this.#ended = true;
-      this.#onProblem(detail);
+      this.#onProblem(`${detail}: what clients are promised from now on does not survive a restart`);
+      // Nothing will be stored any more: who waits for it would wait for ever.
+      for (const done of [...this.#writingWaiting.splice(0), ...this.#gatheredWaiting.splice(0)]) done();
     };
     this.#worker.on('error', (error) => end(error.message));
     this.#worker.on('exit', () => end('the thread has ended'));
@@ -137,7 +139,7 @@ export class SessionStore {
 
   /** `done` is called once every change so far is on disk: at once where there is none. */
   whenStored(done: () => void): void {
-    if (this.#changes.length === 0 && this.#writing === null) done();
+    if (this.#ended || (this.#changes.length === 0 && this.#writing === null)) done();
     else if (this.#changes.length === 0) this.#writingWaiting.push(done);
     else {
       this.#gatheredWaiting.push(done);

@@ -3,12 +3,12 @@
 import type { Principal } from '../../access/types.ts';
 import type { MqttConfig } from './config.ts';
 import type { Connect } from './decode.ts';
+import type { Message } from './message.ts';
 import { PROPERTY } from './properties.ts';
 import type { Publish } from './publish.ts';
 import type { Router } from './router.ts';
 import { type Kept, Session } from './session.ts';
-import type { SessionDatabase } from './session-database.ts';
-import type { SessionStore } from './session-store.ts';
+import type { SavedSession, SessionStore } from './session-store.ts';
 import type { Wills } from './wills.ts';
 
 export interface SessionsOptions {
@@ -115,10 +115,10 @@ export class Sessions {
   }
 
   /** What the last run left. */
-  restore(database: SessionDatabase): void {
+  restore(sessions: readonly SavedSession[], retained: readonly Message[]): void {
     const { router, store } = this.#options;
     const nowMs = Date.now();
-    for (const saved of database.sessions()) {
+    for (const saved of sessions) {
       const session = this.#newSession(saved.client, saved.owner);
       session.expirySeconds = saved.expirySeconds;
       // Its connection ended with the gateway; when that was is not known.
@@ -131,7 +131,7 @@ export class Sessions {
       this.#absent.add(session);
       this.#persistent += 1;
     }
-    router.retained.restore(database.retained());
+    router.retained.restore(retained);
   }
 
   markIncoming({ session, packetId }: Publish): void {

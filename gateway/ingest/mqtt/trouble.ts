@@ -74,6 +74,13 @@ export class Trouble {
     this.#refusals.warn({ client, reason, detail }, 'mqtt: a will was refused');
   }
 
+  sessionsDamaged(error: unknown): void {
+    this.#logger.error(
+      { err: error },
+      'mqtt: sessions.db cannot be read and was set aside as sessions.db.damaged; clients start with new sessions',
+    );
+  }
+
   notSaved(detail: string): void {
     this.#logger.warn({ detail }, 'mqtt: sessions could not be saved; trying again');
   }

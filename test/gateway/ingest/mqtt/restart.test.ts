@@ -1,11 +1,12 @@
 // What clients may rely on after a restart: sessions, subscriptions, queues, retained messages and QoS 2 identifiers,
 // after a proper end of the adapter and after kill -9 of the whole gateway.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import mqtt from 'mqtt';
 import { afterEach, expect, test } from 'vitest';
+import { backup } from '../../../../gateway/backup/backup.ts';
 import { startGateway } from '../../../support/processes.ts';
 import { Harness } from '../../admission/harness.ts';
 import { serve } from './serve.ts';
@@ -83,6 +84,29 @@ test('a session whose time is over is forgotten, with all that was kept for it',
   await until(() => server.figures().sessions === 0);
   expect(server.figures()).toMatchObject({ subscriptions: 0, queued: 0 });
   await publisher.endAsync();
+});
+
+test('a sessions.db that cannot be read is set aside, and said so; a backup holds a sound one', async () => {
+  const harness = await Harness.open();
+  cleanups.push(() => harness.remove());
+  writeFileSync(join(harness.dataDir, 'sessions.db'), 'x'.repeat(8_192));
+  const server = await serve(harness);
+  cleanups.push(() => server.close());
+  expect(harness.lines.all.filter(({ level }) => level === 'error')).toHaveLength(1);
+  expect(existsSync(join(harness.dataDir, 'sessions.db.damaged'))).toBe(true);
+  const client = await mqtt.connectAsync(kept(server.port));
+  await client.subscribeAsync('q/#', { qos: 1 });
+  await client.endAsync();
+  const target = join(harness.dataDir, 'backup');
+  const { manifest } = await backup({ dataDir: harness.dataDir, target, nowMs: 1 });
+  const copied = manifest.files.find(({ path }) => path === 'sessions.db');
+  const copy = new Database(join(target, 'objects', copied!.sha256.slice(0, 2), copied!.sha256), {
+    readonly: true,
+  });
+  expect(copy.prepare('SELECT client, filter FROM subscriptions').all()).toEqual([
+    { client: 'kept', filter: 'q/#' },
+  ]);
+  copy.close();
 });
 
 test('kill -9 loses neither session nor queue nor retained message, and stores a QoS 2 publish once', async () => {
