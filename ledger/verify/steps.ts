@@ -83,7 +83,7 @@ export function checkProof(proof: Proof, trusted: TrustedInput): CheckedProof {
 export function judge(claim: Claim, trusted: TrustedInput): CheckedProof {
   const { shown } = claim;
   const checkpoint = read(() => readCheckpoint(claim.checkpoint));
-  const keys = gatewayKeys(trusted, checkpoint.value?.checkpoint.origin);
+  const keys = gatewayKeys(trusted, checkpoint.value?.checkpoint);
   const cosigned = cosignatures(trusted.policy, checkpoint.value?.note);
 
   const run = new StepRun();
@@ -213,10 +213,19 @@ interface GatewayKeys {
 }
 
 /** The policy's key for this origin; else, where the policy names no gateway, the key that was given. */
-function gatewayKeys({ policy, gatewayKey }: TrustedInput, origin: string | undefined): GatewayKeys {
+function gatewayKeys({ policy, gatewayKey }: TrustedInput, head: Checkpoint | undefined): GatewayKeys {
+  const origin = head?.origin;
   if (policy && policy.logs.length > 0) {
-    const keys = policy.logs.map((log) => log.key).filter((key) => key.name === origin);
-    const missing = keys.length > 0 ? null : broken(`the policy knows no gateway named ${origin}`);
+    const logs = policy.logs.filter(({ key }) => key.name === origin);
+    const keys = logs.filter((log) => !(head!.size > (log.notAfter ?? Infinity))).map(({ key }) => key);
+    const missing =
+      keys.length > 0
+        ? null
+        : broken(
+            logs.length > 0
+              ? `the key of ${origin} was given up before ${head!.size} blocks`
+              : `the policy knows no gateway named ${origin}`,
+          );
     return { trust: 'policy', keys, missing };
   }
   if (gatewayKey) {

@@ -109,6 +109,18 @@ describe('what a sound proof is worth', () => {
     expect(verifyProof(proof, { policy })).toMatchObject({ status: 'integrity-only', trust: 'none' });
   });
 
+  test('a key that the policy gives up counts up to its last size and not beyond', () => {
+    const key = /^log (\S+)/.exec(policyText)![1]!;
+    const proof = sampleProof(38, ['vendor', 'operator']);
+    const { size } = verifyProof(proof, { policy: policyText }).checkpoint!;
+    const until = (last: number) =>
+      policyText.replace(/^(log .*\n)/, `$1#tidemark not-after ${key} ${last}\n`);
+    expect(verifyProof(proof, { policy: until(size) }).status).toBe('final');
+    const late = verifyProof(proof, { policy: until(size - 1) });
+    expect(late.status).toBe('invalid');
+    expect(late.steps.find(({ ok }) => ok === false)?.detail).toContain('given up');
+  });
+
   test('every record of the chain verifies', () => {
     for (let index = 0; index < 84; index += 5) {
       expect(verifyProof(sampleProof(index), { gatewayKey }).status).toBe('signed-by-gateway-only');
