@@ -31,7 +31,12 @@ connections: { total: 14000, perAddress: 14000 }
 windows: [{ name: ten, sizeMs: 10000, allowedLatenessMs: 2000, maxSeries: 500000 }]
 `;
 /** The plots that tell most at a glance. */
-const KEPT_PLOTS = ['Throughput', 'Ack latency from when a record was due', 'Memory of the gateway'];
+const KEPT_PLOTS = [
+  'Throughput',
+  'Ack latency from when a record was due',
+  'Memory of the gateway',
+  'Connections',
+];
 
 export function scenarioNames(): string[] {
   return readdirSync(join(ROOT, 'firmware-sim', 'scenarios'))
@@ -82,6 +87,9 @@ function keepReport(name: string, from: string, to: string): void {
   for (const plot of plotsOf(report)) {
     const place = KEPT_PLOTS.indexOf(plot.title);
     if (place >= 0)
-      writeFileSync(join(to, `${name}-${['rate', 'latency', 'memory'][place]}.svg`), `${plotSvg(plot)}\n`);
+      writeFileSync(
+        join(to, `${name}-${['rate', 'latency', 'memory', 'connections'][place]}.svg`),
+        `${plotSvg(plot)}\n`,
+      );
   }
 }
