@@ -92,7 +92,7 @@ const SAMPLE_MS = 1_000;
 /** One a second for two days; then every second one is left out, again and again. */
 const MAX_SAMPLES = 172_800;
 /** Below this many connections their memory is lost in the noise of everything else. */
-const ENOUGH_CONNECTIONS = 500;
+const ENOUGH_CONNECTIONS = 5_000;
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
