@@ -1,7 +1,7 @@
 // Owns every system call of the log: the port that a fault harness replaces, and the real thing. Decides nothing.
 import fs from 'node:fs';
 import { dirname } from 'node:path';
-import { readDirectly, writeDirectly } from './direct-io.ts';
+import { directIo } from './direct-io.ts';
 
 export type FsError = NodeJS.ErrnoException | null;
 
@@ -60,13 +60,13 @@ function promised<T>(start: (done: (error: FsError, value: T) => void) => void):
 export const realFs: LogFs = {
   open: async (path, mode) => {
     const pooled = () => promised<number>((done) => fs.open(path, FLAGS[mode], 0o640, done));
-    return mode === 'read' ? readDirectly(0, () => fs.openSync(path, FLAGS.read), pooled) : pooled();
+    return mode === 'read' ? directIo.read(0, () => fs.openSync(path, FLAGS.read), pooled) : pooled();
   },
   close: (fd) => promised<void>((done) => fs.close(fd, (error) => done(error ?? null))),
   pwrite: (fd, bytes, start, length, position, done) => {
     let failure: FsError = null;
     let written = 0;
-    const isDone = writeDirectly(length, () => {
+    const isDone = directIo.write(length, () => {
       try {
         written = fs.writeSync(fd, bytes, start, length, position);
       } catch (error) {
@@ -78,14 +78,14 @@ export const realFs: LogFs = {
   },
   fdatasync: (fd, done) => fs.fdatasync(fd, done),
   pread: (fd, into, start, length, position) =>
-    readDirectly(
+    directIo.read(
       length,
       () => fs.readSync(fd, into, start, length, position),
       () => promised((done) => fs.read(fd, into, start, length, position, done)),
     ),
   ftruncate: (fd, sizeBytes) => promised<void>((done) => fs.ftruncate(fd, sizeBytes, (error) => done(error))),
   stat: async (path) => {
-    const stat = await readDirectly(
+    const stat = await directIo.read(
       0,
       () => fs.statSync(path),
       () => promised<fs.Stats>((done) => fs.stat(path, done)),

@@ -1,6 +1,6 @@
 // `npm run bench -- gateway`: the whole process as installed, from outside: memory at rest and with idle connections,
 // ack latency of a fleet on schedule, and how long until a record is sealed or has given a result. Judges nothing.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -16,6 +16,8 @@ import { scratch } from './scratch.ts';
 const SETTLE_MS = 4_000;
 const PROBES_PER_SECOND = 50;
 const FAULTS = 100;
+
+const isBuilt = existsSync(join(import.meta.dirname, '../../dist/bin/tidemark.js'));
 
 interface Settings {
   readonly folder: string;
@@ -57,6 +59,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     console.log(preamble(temporary.path));
     console.log(await diskLine(temporary.path));
+    console.log(isBuilt ? 'tidemark as built (dist/)' : 'tidemark from its sources: `npm run build` first');
     if (MOSQUITTO) console.log(`peer: ${versionOf(MOSQUITTO, ['-h'])}, persistence off\n`);
     if (only.has('memory')) await memory(settings);
     if (only.has('fleet')) await fleet(settings);
@@ -72,7 +75,8 @@ async function withGateway(
   yaml: string,
   use: (gateway: Gateway) => Promise<void>,
 ) {
-  const gateway = await startGateway({ dataDir: join(settings.folder, name), yaml });
+  // What an installation runs: sources take some 80 MB more, for stripping their types in every thread.
+  const gateway = await startGateway({ dataDir: join(settings.folder, name), yaml, built: isBuilt });
   const kill = () => gateway.child.kill('SIGKILL');
   process.once('exit', kill);
   try {

@@ -12,6 +12,7 @@ import { KeyIndexer } from '../../gateway/log/key-indexer.ts';
 import { listSegments, logFolder, segmentFile } from '../../gateway/log/layout.ts';
 import { openLog } from '../../gateway/log/log.ts';
 import type { LogReader, SearchableLogReader } from '../../gateway/log/types.ts';
+import { WORKER_LIMITS } from '../../gateway/log/worker-limits.ts';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
 import { startChild } from './children.ts';
 import { Latencies, ms, timed } from './latencies.ts';
@@ -282,7 +283,8 @@ interface Scanned {
 async function scan(dataDir: string): Promise<void> {
   const child = startChild('log-child.ts', ['scan', dataDir], {
     timeoutMs: CHILD_TIMEOUT_MS,
-    nodeOptions: ['--expose-gc'],
+    // As in the gateway's workers; a young heap is three semi-spaces.
+    nodeOptions: ['--expose-gc', `--max-semi-space-size=${WORKER_LIMITS.maxYoungGenerationSizeMb! / 3}`],
   });
   const scanned = await child.next<Scanned>();
   await child.end();

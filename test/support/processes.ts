@@ -96,6 +96,8 @@ export interface GatewayOptions {
   /** Extra YAML for the configuration file. */
   yaml?: string;
   nodeOptions?: string[];
+  /** Run what `npm run build` made, as an installation does, instead of the sources. */
+  built?: boolean;
   /** Put in front of the command, e.g. strace and its options. */
   wrapper?: string[];
 }
@@ -113,7 +115,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     ...(options.wrapper ?? []),
     process.execPath,
     ...(options.nodeOptions ?? []),
-    join(ROOT, 'bin', 'tidemark.ts'),
+    options.built ? join(ROOT, 'dist', 'bin', 'tidemark.js') : join(ROOT, 'bin', 'tidemark.ts'),
     'serve',
     '--config',
     file,
