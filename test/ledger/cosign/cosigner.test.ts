@@ -178,11 +178,16 @@ test('quick and slow authorities sign the same sizes while sealing goes on: a li
     request.on('data', (part) => parts.push(part));
     request.on('end', () =>
       setTimeout(async () => {
-        const answer = await fetch(`${two.url}${request.url}`, {
-          method: 'POST',
-          body: Buffer.concat(parts),
-        });
-        response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
+        try {
+          const answer = await fetch(`${two.url}${request.url}`, {
+            method: 'POST',
+            body: Buffer.concat(parts),
+          });
+          response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(await answer.text());
+        } catch {
+          // The test ended, and with it the authority behind.
+          response.destroy();
+        }
       }, 60),
     );
   });
