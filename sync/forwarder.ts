@@ -3,6 +3,7 @@
 
 import { topicMatcher } from '../gateway/codecs/topic-matcher.ts';
 import type { LogReader } from '../gateway/log/types.ts';
+import { isDue } from '../gateway/stage/due.ts';
 import type { StageContext, StageFigures } from '../gateway/stage/types.ts';
 import type { StateStore } from '../gateway/state/state.ts';
 import { type Offset, offset } from '../ledger/format/brand.ts';
@@ -229,7 +230,7 @@ class Forwarder {
 
   #moveTo(next: Offset): void {
     this.#acked = next;
-    if (this.#options.now() - this.#savedAtMs >= this.#options.cursorEveryMs) this.#save();
+    if (isDue(this.#options.now(), this.#savedAtMs, this.#options.cursorEveryMs)) this.#save();
   }
 
   #save(): void {
@@ -288,8 +289,8 @@ class Forwarder {
 
   #onTick(): void {
     const nowMs = this.#options.now();
-    if (nowMs - this.#savedAtMs >= this.#options.cursorEveryMs) this.#save();
-    if (nowMs - this.#reportedAtMs >= REPORT_EVERY_MS) this.#report();
+    if (isDue(nowMs, this.#savedAtMs, this.#options.cursorEveryMs)) this.#save();
+    if (isDue(nowMs, this.#reportedAtMs, REPORT_EVERY_MS)) this.#report();
   }
 
   #report(): void {

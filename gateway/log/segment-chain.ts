@@ -88,8 +88,11 @@ export class SegmentChain {
 
   /** The active segment has records and has had its time. */
   get isAged(): boolean {
-    const { position, createdMs } = this.#active;
-    return position > 0 && this.#options.clock() - createdMs >= this.#options.config.segmentAgeMs;
+    const active = this.#active;
+    const nowMs = this.#options.clock();
+    // A clock that was set back: its age counts from now on.
+    active.createdMs = Math.min(active.createdMs, nowMs);
+    return active.position > 0 && nowMs - active.createdMs >= this.#options.config.segmentAgeMs;
   }
 
   /** Goes on in a new segment from `nextOffset`. */

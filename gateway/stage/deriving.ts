@@ -4,6 +4,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
 import type { RecordInput, Source, TelemetryRecord } from '../../ledger/format/record.ts';
 import { DerivedOutbox, type DerivedResult, fetchPastDamage } from './derived.ts';
+import { isDue } from './due.ts';
 import type { StageContext, StageFigures } from './types.ts';
 
 /** A deterministic function of the records in order: state and results depend on nothing else. */
@@ -126,7 +127,7 @@ class DerivingStage<Config> {
       const complete = records.length > 0 ? await this.#step(records) : await this.#idle();
       if (!complete) return; // told to stop before the results were durable: the cursor stays, a replay makes them
       await this.#saveIfDue();
-      if (this.#clock() - this.#reportedMs >= REPORT_MS) this.#report();
+      if (isDue(this.#clock(), this.#reportedMs, REPORT_MS)) this.#report();
       if (records.length > 0 && records.length < GATHER_BELOW_RECORDS) await this.#pause(GATHER_MS);
       else await setImmediate(); // lets a stop message in, also when every fetch is answered from memory
     }
@@ -163,7 +164,10 @@ class DerivingStage<Config> {
   }
 
   async #idle(): Promise<boolean> {
-    const record = this.#derivation.idle?.(this.#clock(), this.#lastFedMs) ?? null;
+    const nowMs = this.#clock();
+    // Set back, the clock says nothing of how long it has been silent: that is counted from here.
+    this.#lastFedMs = Math.min(this.#lastFedMs, nowMs);
+    const record = this.#derivation.idle?.(nowMs, this.#lastFedMs) ?? null;
     if (record) {
       this.#lastFedMs = this.#clock();
       await this.#context.appender.appendAll([record]).catch((error: unknown) => {
@@ -174,9 +178,8 @@ class DerivingStage<Config> {
   }
 
   async #saveIfDue(): Promise<void> {
-    const due =
-      this.#clock() - this.#savedAtMs >= this.#saveEveryMs || this.#resultsSinceSave >= SAVE_RESULTS;
-    if (due) await this.#save();
+    const due = isDue(this.#clock(), this.#savedAtMs, this.#saveEveryMs);
+    if (due || this.#resultsSinceSave >= SAVE_RESULTS) await this.#save();
   }
 
   async #save(): Promise<void> {

@@ -164,6 +164,19 @@ test('continues at its cursor after a restart, repeating nothing that was acknow
   expect(collector.arrivals.map(numberOf)).toEqual(upTo(200));
 });
 
+test('a clock set forth and back again holds up neither the cursor nor the figures', async () => {
+  let aheadMs = 40 * 86_400_000;
+  await append(10);
+  const forwarder = start({ now: () => Date.now() + aheadMs });
+  await seen(9);
+  await expect.poll(() => state.loadCursor(NAME)?.next, { timeout: 30_000 }).toBe(10);
+  aheadMs = 0;
+  await append(10);
+  await expect.poll(() => state.loadCursor(NAME)?.next, { timeout: 30_000 }).toBe(20);
+  await expect.poll(() => forwarder.figures.next, { timeout: 30_000 }).toBe(20);
+  await forwarder.stop();
+});
+
 test('a crash before the cursor is saved repeats, and loses nothing', async () => {
   await append(200);
   // A cursor that cannot be written is what a crash leaves: acknowledged upstream, not remembered here.

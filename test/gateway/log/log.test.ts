@@ -190,6 +190,19 @@ describe('segments', () => {
     expect(segments(log.dataDir)).toHaveLength(2);
   });
 
+  test('the age of a segment begun under a clock that was ahead counts from when it was set back', async () => {
+    const DAYS_40 = 40 * 86_400_000;
+    let now = 1_000_000 + DAYS_40;
+    const log = await open({ clock: () => now, config: { segmentAgeMs: 60_000 } });
+    await put(log, record(0));
+    now -= DAYS_40;
+    await put(log, record(1));
+    expect(segments(log.dataDir)).toHaveLength(1);
+    now += 60_000;
+    await put(log, record(2));
+    expect(segments(log.dataDir)).toHaveLength(2);
+  });
+
   test('a batch larger than a segment gets one of its own', async () => {
     const log = await open({ config: { segmentBytes: 16 * 1024 } });
     await put(log, record(0));
