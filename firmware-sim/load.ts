@@ -44,6 +44,8 @@ const TICK_MS = 1;
 const PUBACK = 0x40;
 const PUBACK_BYTES = 4;
 const DRAIN_MS = 10_000;
+/** A share of a rate is no whole number of milliseconds: the last record of a run is due all the same. */
+const ROUNDING = 1e-6;
 
 class Publisher {
   readonly #socket: Socket;
@@ -245,7 +247,8 @@ async function openLoop(
   ) {
     waiting = nowMs < endAt;
     for (const [index, publisher] of publishers.entries()) {
-      const wanted = Math.floor((Math.min(nowMs, endAt) - beganAt) * share + index / publishers.length);
+      const shareDue = (Math.min(nowMs, endAt) - beganAt) * share + index / publishers.length;
+      const wanted = Math.floor(shareDue + ROUNDING);
       if (publisher.problem !== null) continue;
       const count = Math.min(wanted - due[index]!, most - publisher.inFlight);
       waiting ||= wanted > due[index]! + Math.max(0, count);

@@ -310,13 +310,15 @@ export class Sealer {
     detail: JsonObject | null,
     batch = this.#nothing(),
     policy: Uint8Array = this.#epochs?.policy.policy?.hash ?? NO_POLICY_HASH,
+    // Read once for a block and the step declared below it: read twice, they could be a millisecond in the wrong order.
+    sealedMs = this.#ports.clock.nowMs(),
   ): void {
     const { clock, config } = this.#ports;
-    const sealedMs = clock.nowMs();
     const before = this.#last?.block;
     const isStep = before !== undefined && before.bootId === config.bootId && sealedMs < before.sealedMs;
     if (isStep && detail?.cause !== CLOCK_STEP_CAUSE) {
-      this.#append('gap', { cause: CLOCK_STEP_CAUSE, fromMs: before.sealedMs, toMs: sealedMs });
+      const step = { cause: CLOCK_STEP_CAUSE, fromMs: before.sealedMs, toMs: sealedMs };
+      this.#append('gap', step, this.#nothing(), undefined, sealedMs);
     }
     const block: Block = {
       origin: config.origin,

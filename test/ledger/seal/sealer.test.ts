@@ -130,6 +130,18 @@ test('a wall clock that steps back is declared before the block that shows it', 
   });
 });
 
+test('a step declared while the clock ticks: the block that shows it is not before its declaration', async () => {
+  const sealer = await world.open();
+  world.addRecords(1);
+  world.clock.wallMs -= 3_600_000;
+  world.clock.ticking = true;
+  world.sealAll(sealer);
+  const blocks = await readChain();
+  expect(summary(blocks)).toEqual(['genesis 0+0', 'gap 0+0', 'data 0+1']);
+  expect(blocks[2]!.sealedMs).toBeGreaterThanOrEqual(blocks[1]!.sealedMs);
+  expect(blocks[1]!.detail).toMatchObject({ toMs: blocks[1]!.sealedMs });
+});
+
 async function refusal(options: Parameters<World['config']>[0] = {}): Promise<string> {
   const opened = await world.tryOpen(fileDisk, options);
   return opened.kind === 'refused' ? opened.reason : opened.kind;

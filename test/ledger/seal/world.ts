@@ -38,12 +38,14 @@ export function madeUpRecord(offset: number, text = `{"value":${offset}}`): Tele
 
 export class TestClock {
   wallMs = 1_763_600_000_000;
+  /** A millisecond passes with every look at the wall clock. */
+  ticking = false;
   runMs = 0;
   advance(ms: number): void {
     this.wallMs += ms;
     this.runMs += ms;
   }
-  nowMs = (): number => this.wallMs;
+  nowMs = (): number => (this.ticking ? this.wallMs++ : this.wallMs);
   monotonicMs = (): number => this.runMs;
 }
 
