@@ -74,34 +74,6 @@ export class Invocation {
   }
 }
 
-/** Options that several commands share, so that they read the same everywhere. */
-export const SHARED = {
-  config: {
-    type: 'string',
-    short: 'c',
-    value: 'FILE',
-    about: 'configuration file (default: ./tidemark.yaml, then /etc/tidemark/tidemark.yaml)',
-  },
-  json: { type: 'boolean', about: 'print the result as JSON' },
-  'data-dir': {
-    type: 'string',
-    short: 'd',
-    value: 'DIR',
-    about: 'data directory (default: from the configuration, else ./tidemark-data)',
-  },
-  policy: {
-    type: 'string',
-    short: 'p',
-    value: 'FILE',
-    about: 'policy file that names the gateway key and the authorities to trust',
-  },
-  key: {
-    type: 'string',
-    value: 'KEY',
-    about: 'verifier key of the gateway, as `tidemark keygen` and `tidemark serve` print it',
-  },
-} as const satisfies Record<string, OptionSpec>;
-
 export function parseInvocation(spec: CommandSpec, argv: readonly string[]): Invocation {
   const options: Record<string, { type: 'string' | 'boolean'; short?: string }> = {};
   for (const [name, option] of Object.entries(spec.options)) {

@@ -1,17 +1,26 @@
 // The help texts, made from the command table so that they cannot differ from what is parsed.
 import type { CommandSpec } from './command.ts';
+import type { GROUPS } from './commands.ts';
 
-const pad = (rows: readonly (readonly [string, string])[]) => {
-  const width = Math.max(...rows.map(([left]) => left.length));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join('\n');
-};
+const pad = (
+  rows: readonly (readonly [string, string])[],
+  width = Math.max(...rows.map(([left]) => left.length)),
+) => rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join('\n');
 
-export function overview(commands: readonly CommandSpec[], version: string): string {
+export function overview(groups: typeof GROUPS, version: string): string {
+  const width = Math.max(...groups.flatMap(({ commands }) => commands.map(({ name }) => name.length)));
+  const sections = groups.map(
+    ({ title, commands }) =>
+      `${title}:\n${pad(
+        commands.map(({ name, summary }) => [name, summary]),
+        width,
+      )}`,
+  );
   return `tidemark ${version}: an edge gateway for telemetry that can be proven
 
 usage: tidemark COMMAND [options]
 
-${pad(commands.map((command) => [command.name, command.summary]))}
+${sections.join('\n\n')}
 
   tidemark COMMAND --help    options and examples of one command
 

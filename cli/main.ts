@@ -1,6 +1,6 @@
 // The command line: finds the command, checks its words, runs it, and turns the outcome into an exit code.
 import { type CommandSpec, parseInvocation } from './command.ts';
-import { COMMANDS } from './commands.ts';
+import { COMMANDS, GROUPS } from './commands.ts';
 import { nearest } from './config/suggest.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 import { commandHelp, overview } from './help.ts';
@@ -19,7 +19,7 @@ async function dispatch(argv: readonly string[]): Promise<ExitCode> {
   try {
     const words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : argv;
     if (words.length === 0 || words[0] === '--help' || words[0] === '-h') {
-      process.stdout.write(overview(COMMANDS, VERSION));
+      process.stdout.write(overview(GROUPS, VERSION));
       return words.length === 0 ? EXIT.usage : EXIT.ok;
     }
     if (words[0] === '--version' || words[0] === '-v') {

@@ -1,18 +1,6 @@
-// The commands of administration, as words. Part of the table in commands.ts.
-import { type CommandSpec, type OptionSpec, SHARED } from './command.ts';
-
-/** Where to administer: the data directory’s gateway, running or not, unless --url names another. */
-const WHERE = {
-  url: { type: 'string', value: 'URL', about: 'a gateway elsewhere, by its HTTP address; needs a token' },
-  token: {
-    type: 'string',
-    value: 'TOKEN',
-    about: 'admin token for --url; better in the environment as TIDEMARK_TOKEN, where `ps` does not show it',
-  },
-  'data-dir': SHARED['data-dir'],
-  config: SHARED.config,
-  json: SHARED.json,
-} as const satisfies Record<string, OptionSpec>;
+// The commands of administration, as words. Part of the table in ../commands.ts.
+import type { CommandSpec } from '../command.ts';
+import { WHERE } from './options.ts';
 
 const EXPIRES = {
   type: 'string',
@@ -72,7 +60,7 @@ export const ACCESS_COMMANDS: readonly CommandSpec[] = [
       ],
       ['tidemark device add pump-2 --certificate', 'with mqtt.tls and its client certificates'],
     ],
-    load: () => import('./commands/device-add.ts'),
+    load: () => import('../commands/device-add.ts'),
   },
   {
     name: 'device list',
@@ -83,7 +71,7 @@ export const ACCESS_COMMANDS: readonly CommandSpec[] = [
     examples: [
       ['tidemark device list --json', 'with every pattern and the ids of the secrets; never a secret'],
     ],
-    load: () => import('./commands/device-list.ts'),
+    load: () => import('../commands/device-list.ts'),
   },
   {
     name: 'device revoke',
@@ -97,7 +85,7 @@ export const ACCESS_COMMANDS: readonly CommandSpec[] = [
       ['tidemark device revoke pump-1', 'add it again with `tidemark device add pump-1`'],
       ['tidemark device revoke jwt:alice', 'a person who comes with a JSON Web Token'],
     ],
-    load: () => import('./commands/device-revoke.ts'),
+    load: () => import('../commands/device-revoke.ts'),
   },
   {
     name: 'device rotate',
@@ -116,7 +104,7 @@ export const ACCESS_COMMANDS: readonly CommandSpec[] = [
     },
     positionals: { min: 1, max: 1 },
     examples: [['tidemark device rotate pump-1 --overlap 7d', 'a week to bring the new one to the device']],
-    load: () => import('./commands/device-rotate.ts'),
+    load: () => import('../commands/device-rotate.ts'),
   },
   {
     name: 'device import',
@@ -136,7 +124,7 @@ export const ACCESS_COMMANDS: readonly CommandSpec[] = [
     examples: [
       ['tidemark device import fleet.csv --out secrets.csv', 'secrets.csv: name,kind,secret,expires'],
     ],
-    load: () => import('./commands/device-import.ts'),
+    load: () => import('../commands/device-import.ts'),
   },
   {
     name: 'token add',
@@ -158,7 +146,7 @@ export const ACCESS_COMMANDS: readonly CommandSpec[] = [
         'then: curl -H "Authorization: Bearer TOKEN" …/api/v1/status',
       ],
     ],
-    load: () => import('./commands/token-add.ts'),
+    load: () => import('../commands/token-add.ts'),
   },
   {
     name: 'token admin',
@@ -167,17 +155,6 @@ export const ACCESS_COMMANDS: readonly CommandSpec[] = [
     options: { reset: { type: 'boolean', about: 'every earlier admin token ends at once' }, ...WHERE },
     positionals: { min: 0, max: 0 },
     examples: [['tidemark token admin --reset', 'as the user the gateway runs as; no token needed']],
-    load: () => import('./commands/token-admin.ts'),
-  },
-  {
-    name: 'config apply',
-    summary: 'let the running gateway read its configuration again',
-    usage: '[--url URL]',
-    about:
-      'The same as SIGHUP, and tells what came of it: what counts now, and what waits for a restart. A file that cannot be used changes nothing; its lines are named. Exit 0 done, 2 the configuration cannot be used, 3 no gateway there.',
-    options: { ...WHERE },
-    positionals: { min: 0, max: 0 },
-    examples: [['tidemark config check && tidemark config apply', 'no record and no connection is lost']],
-    load: () => import('./commands/config-apply.ts'),
+    load: () => import('../commands/token-admin.ts'),
   },
 ];
