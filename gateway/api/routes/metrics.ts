@@ -1,7 +1,7 @@
 // GET /metrics: Prometheus text, read when asked for.
 import type { FastifyInstance } from 'fastify';
-import type { MetricFigures } from '../metric-table.ts';
-import { createMetrics } from '../metrics.ts';
+import type { MetricFigures } from '../metrics/metric.ts';
+import { createMetrics } from '../metrics/render.ts';
 
 export function metricsRoutes(app: FastifyInstance, figures: () => Promise<MetricFigures>): void {
   const metrics = createMetrics();

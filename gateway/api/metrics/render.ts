@@ -1,6 +1,22 @@
-// Renders the metric table as Prometheus text, with the process's own metrics beside it. Counts nothing itself.
+// Renders all metrics as Prometheus text, with the process's own metrics beside it. Counts nothing itself.
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { METRICS, type Metric, type MetricFigures } from './metric-table.ts';
+import { GATEWAY } from './gateway.ts';
+import { INGEST } from './ingest.ts';
+import { LEDGER } from './ledger.ts';
+import { LOG } from './log.ts';
+import type { Metric, MetricFigures } from './metric.ts';
+import { MQTT } from './mqtt.ts';
+import { SPARKPLUG, STAGES } from './stages.ts';
+
+const METRICS: readonly Metric[] = [
+  ...GATEWAY,
+  ...LOG,
+  ...INGEST,
+  ...MQTT,
+  ...STAGES,
+  ...SPARKPLUG,
+  ...LEDGER,
+];
 
 /** Returns what renders the Prometheus text for a set of figures, with the process's own metrics added. */
 export function createMetrics(): {
