@@ -13,6 +13,8 @@ export interface Variant {
   readonly size: number;
   /** Authorities, of the above, that cosign whatever they are shown. */
   readonly lyingAuthorities: number;
+  /** Authorities show no checkpoints: what they say they hold is their word alone. */
+  readonly silent?: boolean;
   /** The gateway signs whatever it likes. */
   readonly lyingGateway?: boolean;
   readonly crashes?: number;
@@ -21,7 +23,8 @@ export interface Variant {
   readonly mistake?:
     | 'sign-before-sync' // the gateway signs blocks that a crash may take away again
     | 'authority-forgets' // an authority is restored from a backup and keeps its key
-    | 'answer-before-store'; // an authority cosigns, and a crash takes the memory of it
+    | 'answer-before-store' // an authority cosigns, and a crash takes the memory of it
+    | 'believes-any-claim'; // the gateway stops where one authority says that it holds more
 }
 
 export interface State {
@@ -73,7 +76,7 @@ export function finals(variant: Variant, { cosigned }: State): string[] {
 }
 
 export function steps(variant: Variant, state: State): Step[] {
-  return [...gatewaySteps(variant, state), ...deliveries(variant, state)];
+  return [...gatewaySteps(variant, state), ...lies(variant, state), ...deliveries(variant, state)];
 }
 
 function gatewaySteps(variant: Variant, state: State): Step[] {
@@ -97,8 +100,7 @@ function gatewaySteps(variant: Variant, state: State): Step[] {
   }
   if (mode === 'down') {
     // An authority that is ahead may be heard at the start, or not answer in time.
-    if (state.held.some((held) => held.length > stored.length))
-      go('start: told of a rollback', { mode: 'halted' });
+    if (isBelieved(variant, state)) go('start: told of a rollback', { mode: 'halted' });
     go('start', { mode: 'running' });
     for (let size = 0; state.rollbacks > 0 && size < stored.length; size += 1) {
       const old = stored.slice(0, size);
@@ -108,12 +110,35 @@ function gatewaySteps(variant: Variant, state: State): Step[] {
   return found;
 }
 
+const isAhead = (held: string, { stored }: State): boolean => held.length > stored.length;
+
+/**
+ * Whether the gateway believes that its disk was set back: an honest authority that is ahead shows the checkpoint it
+ * holds, which the gateway's own key has signed; without a checkpoint, more say so than may lie, and no quorum is left
+ * without them. All that lie join in.
+ */
+function isBelieved({ silent, authorities, quorum, lyingAuthorities }: Variant, state: State): boolean {
+  const ahead = state.held.filter((held) => isAhead(held, state)).length;
+  if (ahead > 0 && !silent) return true;
+  const claim = ahead + lyingAuthorities;
+  return claim > Math.max(0, 2 * quorum - authorities - 1) && authorities - claim < quorum;
+}
+
+/** What authorities may say of their own accord: that they hold more, with any checkpoint that was ever signed. */
+function lies(variant: Variant, state: State): Step[] {
+  const { lyingAuthorities, lyingGateway, mistake } = variant;
+  if (lyingAuthorities === 0 || lyingGateway || state.mode !== 'running') return [];
+  const shown = state.signed.some((checkpoint) => isAhead(checkpoint, state));
+  if (!shown && !isBelieved(variant, state) && mistake !== 'believes-any-claim') return [];
+  return [{ name: 'an authority claims more', fault: true, to: { ...state, mode: 'halted' } }];
+}
+
 /** Any signed checkpoint reaches any honest authority. An answer that is lost is a delivery that happens again. */
 function deliveries(variant: Variant, state: State): Step[] {
   const found: Step[] = [];
   for (const [i, held] of state.held.entries()) {
     for (const checkpoint of state.signed) {
-      const to = answer(state, i, checkpoint);
+      const to = answer(variant, state, i, checkpoint);
       if (to) found.push({ name: `authority ${i} gets ${checkpoint}`, fault: false, to });
       if (to && to !== state && variant.mistake === 'answer-before-store' && held !== checkpoint)
         found.push({
@@ -135,15 +160,15 @@ function deliveries(variant: Variant, state: State): Step[] {
 }
 
 /** C2SP tlog-witness: the stored head moves only to what extends it, and is stored before it is answered. */
-function answer(state: State, i: number, checkpoint: string): State | null {
+function answer(variant: Variant, state: State, i: number, checkpoint: string): State | null {
   const held = state.held[i]!;
   if (checkpoint.startsWith(held)) {
     const cosigned = replaced(state.cosigned, i, adding(state.cosigned[i]!, checkpoint));
     return { ...state, held: replaced(state.held, i, checkpoint), cosigned };
   }
-  // 409 with a larger size than was ever signed on this disk: the gateway stops.
+  // 409 with a larger size than was ever signed on this disk: the gateway stops where it has reason to believe it.
   const isNewest = checkpoint === state.stored && state.mode === 'running';
-  return isNewest && held.length > state.stored.length ? { ...state, mode: 'halted' } : null;
+  return isNewest && isAhead(held, state) && isBelieved(variant, state) ? { ...state, mode: 'halted' } : null;
 }
 
 function histories(size: number): string[] {

@@ -21,6 +21,16 @@ export const SMALL: readonly CheckedVariant[] = [
     variant: { ...three, size: 2, crashes: 1, rollbacks: 1 },
     finds: [],
   },
+  {
+    name: '2 of 3, authorities that show nothing, a disk set back',
+    variant: { ...two, silent: true, size: 2, crashes: 1, rollbacks: 1 },
+    finds: [],
+  },
+  {
+    name: '3 of 4, one lies and none shows anything, a disk set back',
+    variant: { ...three, silent: true, size: 2, crashes: 1, rollbacks: 1 },
+    finds: [],
+  },
   { name: '2 of 3, the gateway lies', variant: { ...two, size: 3, lyingGateway: true }, finds: [] },
   {
     name: '3 of 4, one lies, the gateway lies',
@@ -51,6 +61,11 @@ export const SMALL: readonly CheckedVariant[] = [
     name: 'mistake: an authority answers before it stores',
     variant: { ...two, size: 1, lyingGateway: true, mistake: 'answer-before-store' },
     finds: ['twoFinals'],
+  },
+  {
+    name: 'mistake: a gateway that believes any claim',
+    variant: { ...three, size: 1, mistake: 'believes-any-claim' },
+    finds: ['stuck'],
   },
   {
     name: 'mistake: a quorum of more authorities than there are',

@@ -1,5 +1,5 @@
-// Speaks C2SP tlog-witness to one authority: a submission out, a closed set of outcomes back. Trusts no answer: the caller
-// checks every cosignature. Keeps no state but its connection.
+// Speaks C2SP tlog-witness to one authority: a submission out, a closed set of outcomes back; and reads what it shows of this
+// gateway. Trusts no answer: the caller checks every signature. Keeps no state but its connection.
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { type AddCheckpoint, formatAddCheckpoint, parseTlogSize } from '../format/add-checkpoint.ts';
@@ -23,28 +23,32 @@ export interface ClientOptions {
   readonly ca?: string | undefined;
 }
 
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly retryAfter: string | undefined;
+}
+
 const ANSWER_MAX_BYTES = 64 * 1024;
 const SHOWN_MAX = 200;
 
 export class AuthorityClient {
   readonly #options: ClientOptions;
-  readonly #endpoint: URL;
+  readonly #base: URL;
   readonly #agent: HttpAgent;
 
   constructor(options: ClientOptions) {
     this.#options = options;
-    this.#endpoint = new URL(`${options.url.replace(/\/+$/, '')}/add-checkpoint`);
+    this.#base = new URL(`${options.url.replace(/\/+$/, '')}/`);
     const keep = { keepAlive: true, maxSockets: 2 };
     this.#agent =
-      this.#endpoint.protocol === 'https:'
-        ? new HttpsAgent({ ...keep, ca: options.ca })
-        : new HttpAgent(keep);
+      this.#base.protocol === 'https:' ? new HttpsAgent({ ...keep, ca: options.ca }) : new HttpAgent(keep);
   }
 
   async submit(submission: AddCheckpoint, signal: AbortSignal): Promise<SubmitOutcome> {
-    let answer: { status: number; body: string; retryAfter: string | undefined };
+    let answer: Answer;
     try {
-      answer = await this.#post(formatAddCheckpoint(submission), signal);
+      answer = await this.#send('add-checkpoint', formatAddCheckpoint(submission), signal);
     } catch (error) {
       return { kind: 'failed', reason: reasonOf(error), retryAfterMs: null };
     }
@@ -62,26 +66,36 @@ export class AuthorityClient {
     };
   }
 
+  /** What it serves at a path below its prefix, unchecked; null, and why, where that is nothing. */
+  async view(
+    path: string,
+    signal: AbortSignal,
+  ): Promise<
+    { readonly note: string; readonly reason: null } | { readonly note: null; readonly reason: string }
+  > {
+    try {
+      const { status, body } = await this.#send(path, null, signal);
+      if (status === 200) return { note: body, reason: null };
+      return { note: null, reason: `it shows no checkpoint (HTTP ${status})` };
+    } catch (error) {
+      return { note: null, reason: `it shows no checkpoint (${reasonOf(error)})` };
+    }
+  }
+
   close(): void {
     this.#agent.destroy();
   }
 
-  #post(
-    body: string,
-    signal: AbortSignal,
-  ): Promise<{ status: number; body: string; retryAfter: string | undefined }> {
+  #send(path: string, body: string | null, signal: AbortSignal): Promise<Answer> {
     const { timeoutMs } = this.#options;
     const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
     return new Promise((resolve, reject) => {
-      const send = this.#endpoint.protocol === 'https:' ? httpsRequest : httpRequest;
+      const send = this.#base.protocol === 'https:' ? httpsRequest : httpRequest;
+      const headers =
+        body === null ? {} : { 'content-type': 'text/plain', 'content-length': Buffer.byteLength(body) };
       const request = send(
-        this.#endpoint,
-        {
-          method: 'POST',
-          agent: this.#agent,
-          signal: limit,
-          headers: { 'content-type': 'text/plain', 'content-length': Buffer.byteLength(body) },
-        },
+        new URL(path, this.#base),
+        { method: body === null ? 'GET' : 'POST', agent: this.#agent, signal: limit, headers },
         (response) => {
           readAnswer(response).then(
             (text) =>
@@ -95,7 +109,7 @@ export class AuthorityClient {
         },
       );
       request.on('error', reject);
-      request.end(body);
+      request.end(body ?? undefined);
     });
   }
 }

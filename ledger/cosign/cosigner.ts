@@ -4,11 +4,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { StageFigures } from '../../gateway/stage/types.ts';
 import { parseCheckpoint } from '../format/checkpoint.ts';
 import { FormatError } from '../format/errors.ts';
-import { formatNote, parseNote, parseSignatureLine } from '../format/note.ts';
+import { formatNote, parseNote, parseSignatureLine, type VerifierKey } from '../format/note.ts';
 import { describePolicy, meetsQuorum, type Policy, quorumAuthorities } from '../format/policy.ts';
 import type { TileReader } from '../format/tile.ts';
 import { hasRoot, TileTree } from '../format/tile-tree.ts';
 import { nodeSha256 } from '../tiles/hashing.ts';
+import { isBelieved, judgeClaim } from './claims.ts';
 import { AuthorityClient, type SubmitOutcome } from './client.ts';
 import type { CosignConfig } from './config.ts';
 import { type CosignMemory, NO_MEMORY } from './memory.ts';
@@ -24,6 +25,8 @@ export interface CosignerPorts {
   readonly config: CosignConfig;
   readonly ca: string | undefined;
   readonly tiles: TileReader;
+  /** Keys of this gateway that may have signed a checkpoint of this size, one prepared for the next rotation included. */
+  readonly keysAt: (size: number) => readonly VerifierKey[];
   readonly monotonicMs: () => number;
   readonly load: () => CosignMemory;
   readonly save: (memory: CosignMemory) => void;
@@ -35,11 +38,16 @@ export interface CosignerPorts {
 }
 
 export interface CosignAlarm {
-  /** rolled-back: sealing must stop. forked: an authority holds another history. */
-  readonly kind: 'rolled-back' | 'forked';
+  /**
+   * rolled-back: sealing must stop. forked: an authority holds another history. claim-unproven: it says that it holds more
+   * than was ever signed here, and that is all.
+   */
+  readonly kind: 'rolled-back' | 'forked' | 'claim-unproven';
   readonly authority: string;
   readonly message: string;
 }
+
+const STATE_OF = { 'rolled-back': 'ahead', forked: 'forked', 'claim-unproven': 'claims' } as const;
 
 /** Answers of 409 in a row that are followed at once; a peer that keeps changing its mind has to wait. */
 const CONFLICTS_MAX = 3;
@@ -225,17 +233,18 @@ export class Cosigner {
       else this.#cosigned(peer, round, line);
       return false;
     }
-    if (outcome.kind === 'conflict') return this.#conflict(peer, round, outcome.size);
+    if (outcome.kind === 'conflict') {
+      if (outcome.size === null || outcome.size <= this.#newest!.size)
+        return this.#conflict(peer, round, outcome.size);
+      await this.#claim(peer, outcome.size);
+      return false;
+    }
     if (outcome.kind === 'inconsistent') {
       // Only where our own tree is whole does the blame lie elsewhere.
       const sound = await hasRoot(tree, parseCheckpoint(parseNote(round.note).text).root);
       const message = `${peer.name} holds a tree of ${peer.held} blocks that this ledger does not extend: ${outcome.reason}`;
       if (sound) this.#alarm(peer, 'forked', message);
-      this.#failed(
-        peer,
-        sound ? 'forked' : 'failing',
-        sound ? message : 'our own tiles do not lead to the signed root',
-      );
+      else this.#failed(peer, 'failing', 'our own tiles do not lead to the signed root');
       return false;
     }
     this.#failed(
@@ -247,14 +256,33 @@ export class Cosigner {
     return false;
   }
 
-  #conflict(peer: Peer, round: SignedCheckpoint, size: number | null): boolean {
-    const signed = this.#newest!.size;
-    if (size !== null && size > signed) {
-      const message = `${peer.name} has cosigned ${size} blocks of this gateway, this disk knows ${signed}: it was rolled back`;
-      this.#alarm(peer, 'rolled-back', message);
-      this.#failed(peer, 'ahead', message);
-      return false;
+  /** It says that it has cosigned more than was ever signed here. One that lies must not be able to end sealing. */
+  async #claim(peer: Peer, claimed: number): Promise<void> {
+    const newest = () => parseCheckpoint(parseNote(this.#newest!.note).text);
+    const { tiles, keysAt } = this.#ports;
+    const policy = this.#policy;
+    const verdict = await judgeClaim(peer.client, { tiles, keysAt, newest }, this.#stop.signal);
+    if (this.#stop.signal.aborted || policy !== this.#policy) return;
+    const { size } = this.#newest!;
+    if (verdict.kind === 'proven') {
+      const message = `${peer.name} has cosigned ${verdict.size} blocks of this gateway and shows the checkpoint, this disk knows ${size}: it was rolled back`;
+      return this.#alarm(peer, 'rolled-back', message);
     }
+    if (verdict.kind === 'fork') {
+      const message = `${peer.name} has cosigned a checkpoint of ${verdict.size} blocks, signed with this gateway's key, that this ledger does not extend`;
+      return this.#alarm(peer, 'forked', message);
+    }
+    peer.claimsMore = true;
+    const claimants = new Set(this.#peers.filter((one) => one.claimsMore).map(({ name }) => name));
+    if (isBelieved(policy, claimants)) {
+      const message = `${[...claimants].join(', ')} say they have cosigned more blocks of this gateway than the ${size} this disk knows, and there is no quorum without them: it was rolled back`;
+      return this.#alarm(peer, 'rolled-back', message);
+    }
+    const message = `${peer.name} claims to have cosigned ${claimed} blocks of this gateway, this disk knows ${size}, and there is no proof of it: ${verdict.why}`;
+    this.#alarm(peer, 'claim-unproven', message);
+  }
+
+  #conflict(peer: Peer, round: SignedCheckpoint, size: number | null): boolean {
     // Without a size there is one guess worth making: that it never cosigned anything of ours.
     const next = size ?? 0;
     if (next === peer.held && next <= round.size) {
@@ -301,22 +329,32 @@ export class Cosigner {
     peer.failed(state, reason, this.#ports.monotonicMs(), this.#ports.config, waitMs);
   }
 
+  /** Once, when it begins; and it counts as failing. */
   #alarm(peer: Peer, kind: CosignAlarm['kind'], message: string): void {
-    if (peer.state === 'ahead' || peer.state === 'forked') return;
+    const isNew = peer.state !== STATE_OF[kind];
+    this.#failed(peer, STATE_OF[kind], message);
+    if (!isNew) return;
     this.#ports.log('error', message, { authority: peer.name });
     this.#ports.onAlarm({ kind, authority: peer.name, message });
   }
 
+  /** The gravest alarm there is. */
+  #alarming(): { kind: CosignAlarm['kind']; peer: Peer } | null {
+    for (const kind of ['rolled-back', 'forked', 'claim-unproven'] as const) {
+      const peer = this.#peers.find(({ state }) => state === STATE_OF[kind]);
+      if (peer) return { kind, peer };
+    }
+    return null;
+  }
+
   #report(): void {
     const size = this.#newest?.size ?? 0;
-    const alarming =
-      this.#peers.find(({ state }) => state === 'ahead') ??
-      this.#peers.find(({ state }) => state === 'forked');
+    const alarming = this.#alarming();
     const figures: Record<string, number | string | boolean | null> = {
       final: size > 0 && this.finalSize >= size,
       finalSize: this.finalSize,
-      alarm: alarming ? (alarming.state === 'ahead' ? 'rolled-back' : 'forked') : null,
-      alarmMessage: alarming?.lastError ?? null,
+      alarm: alarming?.kind ?? null,
+      alarmMessage: alarming?.peer.lastError ?? null,
       authorities: this.#peers.length,
       authoritiesUp: this.#peers.filter(({ state }) => state === 'ok').length,
     };

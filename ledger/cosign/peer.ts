@@ -20,7 +20,8 @@ export type PeerState =
   | 'failing' // no answer, or none that counts
   | 'refused' // it does not know this gateway or its key
   | 'forked' // it holds a tree that ours does not extend
-  | 'ahead'; // it holds more than was ever signed here: this disk was rolled back
+  | 'claims' // it says that it holds more than was ever signed here, and shows no proof
+  | 'ahead'; // it does hold more than was ever signed here: this disk was rolled back
 
 export class Peer {
   readonly name: string;
@@ -33,6 +34,8 @@ export class Peer {
   /** Newest cosignature, of the checkpoint of `size`. */
   cosigned: { readonly size: number; readonly line: string } | null = null;
   isAsked = false;
+  /** It says that it holds more than this disk knows, and has not cosigned since. */
+  claimsMore = false;
   failures = 0;
   /** Monotonic ms from which it may be asked again. */
   notBeforeMs = 0;
@@ -71,6 +74,7 @@ export class Peer {
 
   succeeded(size: number, line: string): void {
     this.state = 'ok';
+    this.claimsMore = false;
     this.lastError = null;
     this.failures = 0;
     this.notBeforeMs = 0;

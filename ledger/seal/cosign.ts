@@ -8,9 +8,12 @@ import { type CosignAlarm, Cosigner, type SignedCheckpoint } from '../cosign/cos
 import { decodeMemory, encodeMemory } from '../cosign/memory.ts';
 import { offset } from '../format/brand.ts';
 import type { ChainEpochs } from '../format/epochs.ts';
+import { verifierKey } from '../format/note.ts';
 import type { Policy } from '../format/policy.ts';
+import { loadKeyFile } from '../keys/file.ts';
 import { directoryTiles } from '../tiles/source.ts';
 import type { SealerConfig } from './config.ts';
+import { nextKeyPath } from './key.ts';
 import type { SealClock, Sealer } from './sealer.ts';
 
 /** Where state.db keeps what is known of the authorities. */
@@ -90,6 +93,11 @@ export class CosignSide {
       config: cosign,
       ca: cosign.ca === undefined ? undefined : readFileSync(cosign.ca, 'utf8'),
       tiles: directoryTiles(join(dataDir, 'ledger')),
+      keysAt: (size) => {
+        // A rotation after the day this disk was set back to is not known here, but its key may have been prepared.
+        const next = loadKeyFile(nextKeyPath(dataDir));
+        return [...epochs.keysAt(size), ...(next ? [verifierKey(epochs.origin, next.publicKey)] : [])];
+      },
       monotonicMs: () => this.#clock.monotonicMs(),
       load: () => decodeMemory(state.loadCursor(CURSOR)?.state ?? null),
       save: (memory) => state.saveCursor(CURSOR, offset(0), encodeMemory(memory)),

@@ -77,6 +77,7 @@ test.skipIf(!hasGo)(
       config: cosignSchema.parse({}),
       ca: undefined,
       tiles: directoryTiles(world.ledgerDir),
+      keysAt: (size) => sealer.epochs.keysAt(size),
       monotonicMs: () => performance.now(),
       load: () => NO_MEMORY,
       save: () => {},

@@ -16,6 +16,7 @@ import { parseAddCheckpoint } from '../../../ledger/format/add-checkpoint.ts';
 import { cosignatureMessage, formatCosignature } from '../../../ledger/format/cosignature.ts';
 import { cosigners } from '../../../ledger/format/epochs.ts';
 import {
+  formatNote,
   formatSignatureLine,
   formatVerifierKey,
   parseNote,
@@ -100,6 +101,7 @@ function run(policy: ReturnType<typeof parsePolicy>, memory: CosignMemory = NO_M
     config: cosignSchema.parse({ timeoutMs: 1_000, retryFirstMs: 10, retryMaxMs: 100 }),
     ca: undefined,
     tiles: directoryTiles(world.ledgerDir),
+    keysAt: () => [verifierKey(ORIGIN, world.key.publicKey)],
     monotonicMs: () => performance.now(),
     load: () => running.memory,
     save: (latest) => {
@@ -286,6 +288,80 @@ describe('bad authorities', () => {
     expect(figures).toMatchObject({ smallestQuorum: 1, overlap: 0, mayLie: 0 });
     const policy = policyOf([await honest('a'), await honest('b')], 1);
     expect(() => parsePolicy(policy.text)).toThrow('need not share an authority');
+  });
+});
+
+describe('an authority that claims to hold more than was ever signed', () => {
+  interface Claim {
+    /** What it shows under /<origin>/checkpoint; null: nothing. */
+    readonly shows?: () => string | null;
+  }
+  /** Answers every submission with 409 and a size of its own. */
+  async function claimant(name: string, { shows = () => null }: Claim = {}): Promise<TestAuthority> {
+    const server = createServer((request, response) => {
+      request.resume().on('end', () => {
+        const note = request.method === 'GET' && request.url?.endsWith('/checkpoint') ? shows() : null;
+        if (note !== null) response.end(note);
+        else if (request.method === 'GET') response.writeHead(404).end();
+        else response.writeHead(409, { 'content-type': 'text/x.tlog.size' }).end('1000\n');
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closers.push(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    const key = formatVerifierKey(verifierKey(name, testKey(name).publicKey, SIGNATURE_TYPE.cosignature));
+    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, key };
+  }
+
+  const forged = (size: number) => {
+    const text = `${ORIGIN}\n${size}\n${Buffer.alloc(32, 5).toString('base64')}\n`;
+    const key = testKey('mallory');
+    const { name, keyId } = verifierKey(ORIGIN, key.publicKey);
+    const signature = key.sign(new TextEncoder().encode(text));
+    return formatNote({ text, signatures: [{ name, keyId, signature }] });
+  };
+  const shown: [string, () => string | null][] = [
+    ['nothing', () => null],
+    ['no note', () => 'hello\n'],
+    ['a checkpoint signed by somebody else', () => forged(1_000)],
+    ['the newest checkpoint of this gateway', () => sealer.signed!.note],
+    ['that with another size in it', () => sealer.signed!.note.replace(/\n\d+\n/, '\n1000\n')],
+  ];
+  test.each(shown)('and shows %s: an alarm, and sealing and finality go on', async (_what, shows) => {
+    const policy = policyOf([await honest('a'), await claimant('bad', { shows }), await honest('c')], 2);
+    const { cosigner, figures, alarms } = run(policy);
+    await cosigner.probe(sealer.signed!, 30_000);
+    for (let i = 0; i < 3; i += 1) {
+      seal(1);
+      cosigner.offer(sealer.signed!);
+      await until(() => expect(cosigner.finalSize).toBe(sealer.signed!.size));
+    }
+    await until(() => expect(figures['authority.w1.failures']).toBeGreaterThan(1));
+    expect(alarms.map(({ kind, authority }) => [kind, authority])).toEqual([['claim-unproven', 'w1']]);
+    expect(figures).toMatchObject({ alarm: 'claim-unproven', 'authority.w1.state': 'claims' });
+    expect(figures.alarmMessage).toContain('no proof');
+  });
+
+  test('and shows a checkpoint that our own key has signed: rolled back, from one authority', async () => {
+    const early = sealer.signed!;
+    seal(3);
+    const { note } = sealer.signed!;
+    const policy = policyOf(
+      [await honest('a'), await claimant('bad', { shows: () => note }), await honest('c')],
+      2,
+    );
+    const { cosigner, alarms } = run(policy);
+    await cosigner.probe(early, 30_000);
+    expect(alarms.map(({ kind, authority }) => [kind, authority])).toEqual([['rolled-back', 'w1']]);
+  });
+
+  test('as so many others do that no quorum is left without them: rolled back', async () => {
+    const policy = policyOf([await honest('a'), await claimant('bad'), await claimant('worse')], 2);
+    const { cosigner, alarms } = run(policy);
+    await cosigner.probe(sealer.signed!, 30_000);
+    expect(alarms.map(({ kind }) => kind)).toEqual(['claim-unproven', 'rolled-back']);
   });
 });
 
