@@ -1,6 +1,8 @@
 // A raw HTTP and WebSocket sender that can saturate a gateway from one core: requests made beforehand, answers scanned
-// and not parsed. Run as a process of its own; prints one line of JSON. Measures, judges nothing.
+// and not parsed. Run as a process of its own; prints a line of JSON when it begins to measure and one with the figures.
+// Judges nothing.
 import { connect, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
 const { values } = parseArgs({
@@ -20,8 +22,11 @@ const inflight = Number(values.inflight);
 const lines = Number(values.lines);
 const seconds = Number(values.seconds);
 
+/** Until then the gateway's code is being compiled. */
+const WARM_UP = { msMin: 1_000, msMax: 30_000, answers: 5_000 } as const;
+
 let acked = 0;
-let ackedInAll = 0;
+let answersInAll = 0;
 let measuring = false;
 let stopped = false;
 const latenciesMs: number[] = [];
@@ -43,7 +48,7 @@ function open(onData: (data: Buffer) => void): Socket {
 }
 
 function count(records: number, sentAt: number): void {
-  ackedInAll += records;
+  answersInAll += 1;
   if (!measuring) return;
   acked += records;
   if (latenciesMs.length < 2_000_000) latenciesMs.push(performance.now() - sentAt);
@@ -134,7 +139,6 @@ function startWebSocket(index: number): Socket {
       done = answer.acked;
       const at = sentAt.get(done);
       for (const known of sentAt.keys()) if (known <= done) sentAt.delete(known);
-      ackedInAll += records;
       if (measuring) acked += records;
       if (at !== undefined) count(0, at);
       if (!stopped) send(records);
@@ -175,15 +179,32 @@ function startWebSocket(index: number): Socket {
 const sockets = Array.from({ length: connections }, (_, index) =>
   values.mode === 'websocket' ? startWebSocket(index) : startHttp(index),
 );
-await new Promise((resolve) => setTimeout(resolve, 1_000));
+await sleep(WARM_UP.msMin);
+const latest = performance.now() + WARM_UP.msMax;
+while (answersInAll < WARM_UP.answers && performance.now() < latest) await sleep(50);
 measuring = true;
+console.log(JSON.stringify({ measuring }));
 const from = performance.now();
-await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
+const cpu = process.cpuUsage();
+await sleep(seconds * 1_000);
 measuring = false;
 const elapsed = (performance.now() - from) / 1_000;
+const { user, system } = process.cpuUsage(cpu);
+// First this, then the end of the connections: what the gateway does then is not measured.
+console.log(
+  JSON.stringify({
+    acked,
+    perSecond: acked / elapsed,
+    ...quantiles(),
+    generatorMicroseconds: (user + system) / Math.max(1, acked),
+  }),
+);
 stopped = true;
 for (const socket of sockets) socket.destroy();
-latenciesMs.sort((a, b) => a - b);
-const at = (q: number) =>
-  latenciesMs[Math.min(latenciesMs.length - 1, Math.floor(q * latenciesMs.length))] ?? 0;
-console.log(JSON.stringify({ perSecond: acked / elapsed, p50Ms: at(0.5), p99Ms: at(0.99), ackedInAll }));
+
+function quantiles() {
+  latenciesMs.sort((a, b) => a - b);
+  const at = (q: number) =>
+    latenciesMs[Math.min(latenciesMs.length - 1, Math.floor(q * latenciesMs.length))] ?? 0;
+  return { p50Ms: at(0.5), p99Ms: at(0.99) };
+}

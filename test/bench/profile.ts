@@ -3,10 +3,10 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { ROOT, startGateway } from '../support/processes.ts';
+import { startGateway } from '../support/processes.ts';
+import { printProfile } from './cpu-profile.ts';
 import { diskLine } from './disk-limit.ts';
 import { preamble } from './machine.ts';
 import { scratch } from './scratch.ts';
@@ -20,18 +20,6 @@ interface LoadResult {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly ackedInAll: number;
-}
-
-interface ProfileNode {
-  readonly id: number;
-  readonly callFrame: { functionName: string; url: string; lineNumber: number };
-}
-
-/** As V8 writes it; times in µs. */
-interface CpuProfile {
-  readonly nodes: ProfileNode[];
-  readonly samples: number[];
-  readonly timeDeltas: number[];
 }
 
 export async function main(argv: readonly string[]): Promise<void> {
@@ -72,7 +60,10 @@ export async function main(argv: readonly string[]): Promise<void> {
       load,
     });
     for (const name of readdirSync(profiles).sort()) {
-      if (name.endsWith('.cpuprofile')) print(name, join(profiles, name), Number(values.top));
+      if (!name.endsWith('.cpuprofile')) continue;
+      // Node numbers the threads of a process from 0, the main one.
+      const thread = /\.(\d+)\.\d+\.cpuprofile$/.exec(name)?.[1] ?? '?';
+      printProfile(`thread ${thread}`, join(profiles, name), Number(values.top));
     }
     console.log(
       `\nwhile profiled: ${Math.round(profiled.perSecond)} acked/s, p50 ${profiled.p50Ms.toFixed(2)} ms, p99 ${profiled.p99Ms.toFixed(2)} ms\n`,
@@ -109,60 +100,6 @@ async function loaded({ folder, yaml, load, nodeOptions = [], watch }: Loaded): 
     await gateway.kill('SIGTERM');
     process.off('exit', kill);
   }
-}
-
-const NOT_WORK: ReadonlySet<string> = new Set(['(idle)', '(root)']);
-
-function print(name: string, file: string, top: number): void {
-  const profile = JSON.parse(readFileSync(file, 'utf8')) as CpuProfile;
-  const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
-  const byPlace = new Map<string, number>();
-  const byPart = new Map<string, number>();
-  let total = 0;
-  let idle = 0;
-  const add = (map: Map<string, number>, key: string, time: number) =>
-    map.set(key, (map.get(key) ?? 0) + time);
-  for (const [index, id] of profile.samples.entries()) {
-    const time = Math.max(0, profile.timeDeltas[index] ?? 0);
-    const node = nodes.get(id)!;
-    const { functionName } = node.callFrame;
-    if (functionName === '(idle)') idle += time;
-    if (NOT_WORK.has(functionName)) continue;
-    total += time;
-    add(byPlace, label(node), time);
-    add(byPart, part(node), time);
-  }
-  // Node numbers the threads of a process from 0, the main one.
-  const thread = /\.(\d+)\.\d+\.cpuprofile$/.exec(name)?.[1] ?? '?';
-  console.log(`thread ${thread}: busy ${(total / 1e6).toFixed(1)} s, idle ${(idle / 1e6).toFixed(1)} s\n`);
-  if (total < 1e6) return;
-  table('part', byPart, total, top);
-  table('function', byPlace, total, top);
-}
-
-function table(of: string, times: ReadonlyMap<string, number>, total: number, top: number): void {
-  console.log(`| self time of the busy time | ${of} |`);
-  console.log('|---|---|');
-  const sorted = [...times].sort((a, b) => b[1] - a[1]);
-  for (const [name, time] of sorted.slice(0, top))
-    console.log(`| ${((time / total) * 100).toFixed(1)} % | ${name} |`);
-  console.log('');
-}
-
-/** Which room, package or part of Node a function belongs to; what V8 gives no file for goes by its own name. */
-function part({ callFrame: { functionName, url } }: ProfileNode): string {
-  if (url === '') return functionName.startsWith('(') ? functionName : `native: ${functionName}`;
-  if (url.startsWith('node:')) return `${url.split('/').slice(0, 2).join('/')}`;
-  const path = url.startsWith('file:') ? relative(ROOT, fileURLToPath(url)) : relative(ROOT, url);
-  const [, package_] = /node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path) ?? [];
-  return package_ ?? path.split('/').slice(0, 2).join('/');
-}
-
-function label({ callFrame: { functionName, url, lineNumber } }: ProfileNode): string {
-  const name = functionName === '' ? '(anonymous)' : functionName;
-  if (url === '') return name;
-  const path = url.startsWith('file:') ? relative(ROOT, fileURLToPath(url)) : url;
-  return `${name} ${path}:${lineNumber + 1}`;
 }
 
 /** Calls by name, per acknowledged record. strace slows the process several times over: the shares are what counts. */
