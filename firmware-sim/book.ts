@@ -1,6 +1,7 @@
-// Owns the truth ledger in memory, for looking records up by their content: 50 bytes a record. Judges nothing.
+// Owns the truth ledger in memory, for looking records up by their content: 55 bytes a record. Judges nothing.
 import { statSync } from 'node:fs';
-import type { Fault } from './faults.ts';
+import type { FaultLabel } from './judge-anomalies.ts';
+import type { ScenarioFile } from './scenario-file.ts';
 import { readTruth, type TruthEntry, TruthFileError } from './truth.ts';
 
 const SLOT = 32;
@@ -9,7 +10,7 @@ const TURNED_AWAY = 2;
 const SEEN = 4;
 
 export interface RunFacts {
-  readonly scenario: unknown;
+  readonly scenario: Pick<ScenarioFile, 'seconds' | 'dayMinutes'>;
   readonly startMs: number;
   readonly fromOffset: number;
 }
@@ -17,12 +18,15 @@ export interface RunFacts {
 export class Book {
   readonly facts: RunFacts;
   readonly devices: readonly string[];
-  readonly faults: readonly Fault[];
+  readonly faults: readonly FaultLabel[];
   /** SHA-256 that the run ended with; null when it was cut off. */
   readonly madeHash: string | null;
   readonly size: number;
   readonly acked: number;
   readonly #device: Uint32Array;
+  /** How many records its device had made before. */
+  readonly #ordinal: Uint32Array;
+  readonly #madeBy = new Map<number, number>();
   readonly #sequence: Float64Array;
   readonly #flags: Uint8Array;
   readonly #high: Uint32Array;
@@ -34,6 +38,7 @@ export class Book {
   constructor(path: string) {
     const most = Math.ceil(statSync(path).size / SLOT);
     this.#device = new Uint32Array(most);
+    this.#ordinal = new Uint32Array(most);
     this.#sequence = new Float64Array(most);
     this.#flags = new Uint8Array(most);
     this.#high = new Uint32Array(most);
@@ -55,7 +60,7 @@ export class Book {
     if (!run) throw new TruthFileError(`${path} has no header: the run was cut off at once`);
     this.facts = run as unknown as RunFacts;
     this.devices = (run.devices as [string, string][]).map(([name]) => name);
-    this.faults = notes.filter((note) => note.type === 'fault') as unknown as Fault[];
+    this.faults = notes.filter((note) => note.type === 'fault') as unknown as FaultLabel[];
     this.madeHash = (notes.find((note) => note.type === 'end')?.madeHash as string | undefined) ?? null;
   }
 
@@ -90,6 +95,10 @@ export class Book {
     return this.#device[number]!;
   }
 
+  ordinalOf(number: number): number {
+    return this.#ordinal[number]!;
+  }
+
   sequenceOf(number: number): number | null {
     const sequence = this.#sequence[number]!;
     return Number.isNaN(sequence) ? null : sequence;
@@ -97,6 +106,9 @@ export class Book {
 
   #add(number: number, { device, sequence, content }: Extract<TruthEntry, { type: 'made' }>): void {
     this.#device[number] = device;
+    const before = this.#madeBy.get(device) ?? 0;
+    this.#ordinal[number] = before;
+    this.#madeBy.set(device, before + 1);
     this.#sequence[number] = sequence ?? Number.NaN;
     [this.#high[number], this.#low[number]] = halves(content);
   }

@@ -1,4 +1,6 @@
 // Owns the role every simulated device plays: one step of its physics gives one reading. No clock, no network.
+
+import { exp } from './exact.ts';
 import type { Random } from './random.ts';
 
 export const KINDS = [
@@ -65,5 +67,5 @@ export interface KindDescription {
 /** A bump of height 1 at `peakHour`, `widthHours` wide (deviation), wrapping round midnight. */
 export function rhythm(hour: number, peakHour: number, widthHours: number): number {
   const distance = Math.abs(((hour - peakHour + 36) % 24) - 12);
-  return Math.exp(-(distance * distance) / (2 * widthHours * widthHours));
+  return exp(-(distance * distance) / (2 * widthHours * widthHours));
 }

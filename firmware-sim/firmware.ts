@@ -1,6 +1,8 @@
 // Owns what a device's firmware makes of its readings: when one is taken and under which time and counter it is sent,
 // restarts, batches, copies, swaps, a wrong clock, a link that is gone for a while. A pure function of seed and
 // scenario time; sends nothing.
+
+import { cos, log } from './exact.ts';
 import type { Random } from './random.ts';
 import type { FleetSpec, Shape } from './scenario-file.ts';
 
@@ -125,7 +127,7 @@ export class Firmware {
 
   /** Exponential, so that devices of a fleet do not do it in step. */
   #waitMs(times: number, perMs: number): number {
-    return times === 0 ? NEVER : (-Math.log(1 - this.#random.next()) * perMs) / times;
+    return times === 0 ? NEVER : (-log(1 - this.#random.next()) * perMs) / times;
   }
 
   #clock(atMs: number): number {
@@ -186,7 +188,7 @@ export function rateAt(shape: Shape, sinceMs: number, hour: number): number {
     case 'burst':
       return at % shape.everySeconds < shape.seconds ? shape.factor : 1;
     case 'diurnal':
-      return shape.low + (1 - shape.low) * (0.5 - 0.5 * Math.cos(((hour - 4) / 24) * 2 * Math.PI));
+      return shape.low + (1 - shape.low) * (0.5 - 0.5 * cos(((hour - 4) / 24) * 2 * Math.PI));
     case 'storm': {
       const part = (at - shape.atSeconds) / shape.seconds;
       return part <= 0 || part >= 1 ? 1 : 1 + (shape.factor - 1) * (1 - Math.abs(2 * part - 1));

@@ -77,12 +77,12 @@ export async function judge(options: JudgeOptions): Promise<Verdict> {
   const court = new Court(book, options.proofs ?? PROOFS, options.proofOf !== undefined);
   const windows = options.windows ? new WindowJudge(options.windows) : null;
   const sink = options.sink ? new SinkJudge(options.sink) : null;
-  const anomalies = new AnomalyJudge(book.faults, new Set(book.devices));
+  const anomalies = new AnomalyJudge(book);
   for await (const records of options.held(book.facts.fromOffset)) {
     for (const record of records) {
-      court.hear(record);
+      const number = court.hear(record);
       windows?.hear(record);
-      anomalies.hear(record);
+      anomalies.hear(record, number);
       sink?.hear(record);
     }
   }
@@ -143,29 +143,30 @@ class Court {
     this.#sampleSize = sampled ? sampleSize : 0;
   }
 
-  hear(record: HeldRecord): void {
-    if (record.source > DEVICE_SOURCES) return;
+  /** The record's number in the truth ledger; -1 when the fleet did not make it. */
+  hear(record: HeldRecord): number {
+    if (record.source > DEVICE_SOURCES) return -1;
     this.counts.read += 1;
     const book = this.#book;
     const { topic, device, sequence, offset, payload } = record;
     let number = book.find(contentHash(topic, payload));
     if (number < 0) number = book.find(contentHash(null, payload));
     if (number < 0) {
-      if (!this.#indexOf.has(device) || SPARKPLUG.test(topic)) return;
+      if (!this.#indexOf.has(device) || SPARKPLUG.test(topic)) return -1;
       this.#strangersInAll += 1;
       if (this.#strangers.size < 100_000)
         this.#strangers.set(`${device} ${sequence}`, { problem: 'invented', device, sequence, offset });
-      return;
+      return -1;
     }
     if (book.isSeen(number)) {
       // Whoever does not number its records is stored at least once.
       if (book.sequenceOf(number) !== null) this.#blame('doubled', number, offset);
-      return;
+      return number;
     }
     book.see(number);
     if (!book.isAcked(number)) {
       this.counts.unacked += 1;
-      return;
+      return number;
     }
     const index = book.deviceOf(number);
     if (!book.isTurnedAway(number)) {
@@ -178,6 +179,7 @@ class Court {
       const place = this.#random.index(this.#candidates);
       if (place < this.#sampleSize) this.#sample[place] = { offset, number };
     }
+    return number;
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 // Owns the simulator's only source of chance: seeded, so the same seed gives the same bytes. Not for secrets.
+import { cos, log } from './exact.ts';
 
 /** FNV-1a over the text's UTF-16 units, 32 bits: turns labels into seeds. */
 function hash32(text: string): number {
@@ -62,8 +63,8 @@ export class Random {
 
   /** Mean 0, deviation 1 (Box–Muller; the second value is not kept, so each call stands alone). */
   normal(): number {
-    const radius = Math.sqrt(-2 * Math.log(1 - this.next()));
-    return radius * Math.cos(2 * Math.PI * this.next());
+    const radius = Math.sqrt(-2 * log(1 - this.next()));
+    return radius * cos(2 * Math.PI * this.next());
   }
 }
 
@@ -90,6 +91,7 @@ export class Wander {
 
 /** To the step a real sensor would report, without the tail of binary fractions. */
 export function quantise(value: number, decimals: number): number {
-  const scale = 10 ** decimals;
+  let scale = 1;
+  for (let left = decimals; left > 0; left -= 1) scale *= 10;
   return Math.round(value * scale) / scale + 0;
 }

@@ -87,7 +87,11 @@ function verdictLines({ records, ledger }: JudgedRun): [string, string][] {
       ? [
           [
             'faults',
-            `${anomalies.found} of ${anomalies.injected} found; ${anomalies.falseAlarms} of ${anomalies.anomalies} anomalies belong to none`,
+            `${anomalies.found} of ${anomalies.injected} labelled ones found${anomalies.unseen > 0 ? `; during ${anomalies.unseen} more nothing was measured` : ''}`,
+          ] as [string, string],
+          [
+            'anomalies',
+            `${anomalies.anomalies}, ${anomalies.anomalies - anomalies.falseAlarms} of them on faults; ${short(anomalies.falseAlarms / anomalies.deviceDays)} a device and day of the plant belong to none`,
           ] as [string, string],
         ]
       : []),

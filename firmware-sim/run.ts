@@ -174,7 +174,7 @@ class ScenarioRun {
     for (const timer of this.#timers) clearTimeout(timer);
     for (const stop of this.#stops) stop.abort();
     await Promise.all(this.#running);
-    for (const fault of this.#timeline.faultsBegun) this.#truth.note({ type: 'fault', ...fault }, 'label');
+    for (const label of this.#timeline.labels) this.#truth.note({ type: 'fault', ...label }, 'label');
     const madeHash = this.#truth.close();
     const grown = this.#rssMax - rssBytesBefore;
     return {

@@ -1,8 +1,10 @@
 // Owns everything a scenario file makes happen, in order of scenario time: each record's bytes, links that go and come
 // back, labelled faults. From the seed alone: the same file and start give the same bytes. Sends nothing.
 import type { Protocol } from './clients/client.ts';
+import type { Reading } from './device.ts';
 import { type Fault, FaultPlan } from './faults.ts';
 import { type Action, Firmware, type Outage } from './firmware.ts';
+import type { FaultLabel } from './judge-anomalies.ts';
 import { Machine } from './machine.ts';
 import { encode } from './payload.ts';
 import { Random } from './random.ts';
@@ -35,6 +37,11 @@ export type Step =
   | { readonly type: 'down'; readonly index: number; readonly forgets: boolean }
   | { readonly type: 'up'; readonly index: number };
 
+interface Measured {
+  readonly reading: Reading;
+  readonly fault: Fault | null;
+}
+
 const DAY_HOURS = 24;
 const WEEKEND_ACTIVITY = 0.3;
 
@@ -51,6 +58,8 @@ export class Timeline {
   readonly #ready: Step[] = [];
   #readyAtMs = 0;
   #number = 0;
+  /** Numbers of the first and last record made during each fault. */
+  readonly #during = new WeakMap<Fault, [first: number, last: number]>();
   /** Numbers of each device's newest records, for copies. */
   readonly #newest: number[];
 
@@ -105,12 +114,17 @@ export class Timeline {
     return step;
   }
 
-  /** Labels of the faults that began before the next step, oldest first (the latest 10,000). */
+  /** Faults that began before the next step, oldest first (the latest 10,000). */
   get faultsBegun(): readonly Fault[] {
     const untilMs = Number.isFinite(this.nextAtMs)
       ? this.nextAtMs
       : this.#startMs + this.#file.seconds * 1000;
     return this.#plan?.begunBy(untilMs) ?? [];
+  }
+
+  /** The same, each with the records that were made during it. */
+  get labels(): readonly (Fault & FaultLabel)[] {
+    return this.faultsBegun.map((fault) => ({ ...fault, records: this.#during.get(fault) ?? null }));
   }
 
   #prepare(): void {
@@ -130,7 +144,7 @@ export class Timeline {
       return;
     }
     // The physics go on in order of time, whatever order the records are sent in.
-    const values = new Map<number, ReturnType<Machine['read']>>();
+    const values = new Map<number, Measured>();
     for (const { atMs } of [...action.readings].sort((a, b) => a.atMs - b.atMs))
       if (!values.has(atMs)) values.set(atMs, this.#measure(index, atMs));
     let payload = '';
@@ -143,8 +157,10 @@ export class Timeline {
           device: name,
           eventMs,
           sequence,
-          ...values.get(atMs)!,
+          ...values.get(atMs)!.reading,
         }));
+        const { fault } = values.get(atMs)!;
+        if (fault) this.#during.set(fault, [this.#during.get(fault)?.[0] ?? this.#number, this.#number]);
         this.#newest[index] = this.#number;
         this.#number += 1;
       }
@@ -164,14 +180,15 @@ export class Timeline {
     }
   }
 
-  #measure(index: number, atMs: number): ReturnType<Machine['read']> {
+  #measure(index: number, atMs: number): Measured {
     const machine = this.#machines[index]!;
     const before = this.#lastReadMs[index]!;
     const usual = 1000 / this.devices[index]!.spec.ratePerDevice;
     this.#lastReadMs[index] = atMs;
     const stepHours = this.#hours(Number.isNaN(before) ? usual : Math.max(0, atMs - before));
     const moment = { atMs, hour: this.#hourAt(atMs), activity: this.#activityAt(atMs), stepHours };
-    return machine.read(moment, this.#plan?.at(machine.name, atMs) ?? null);
+    const fault = this.#plan?.at(machine.name, atMs) ?? null;
+    return { reading: machine.read(moment, fault), fault };
   }
 
   #hours(realMs: number): number {

@@ -11,7 +11,7 @@ import type { TimelineRecord } from './timeline.ts';
  * acked = 2, flags, 0 0, record number u32, unix ms f64, latency ms f64, first 8 bytes of the stored content's hash
  *         flags: 1 the gateway had it already, 2 it had been turned away before, so others may have overtaken it
  * refused, dropped = 3, 4, 0 0 0, record number u32, unix ms f64, zeros
- * note  = 9, 0 0 0, length u32, UTF-8 JSON, zeros
+ * note  = 9, 0 0 0, length u32, UTF-8 JSON, zeros; a fault's names the first and last record made during it
  */
 const MAGIC = 'TIDESIM1';
 const SLOT = 32;

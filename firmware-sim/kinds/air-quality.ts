@@ -1,5 +1,6 @@
 // Owns the air-quality node: people breathe, ventilation clears, dust wanders. ppm, µg/m³, °C, % relative humidity.
 import { type DeviceModel, type KindDescription, type Moment, rhythm } from '../device.ts';
+import { exp } from '../exact.ts';
 import { quantise, type Random, Wander } from '../random.ts';
 
 const OUTDOOR_PPM = 420;
@@ -28,7 +29,7 @@ class AirQuality implements DeviceModel {
     this.#co2 += exchange * (OUTDOOR_PPM + 480 * people - this.#co2);
     // A filter that fails lets the dust of the street in.
     const street =
-      8 * Math.exp(this.#dust.next()) * (1 + 0.2 * rhythm(hour, 8, 1.5) + 0.2 * rhythm(hour, 17.5, 1.5));
+      8 * exp(this.#dust.next()) * (1 + 0.2 * rhythm(hour, 8, 1.5) + 0.2 * rhythm(hour, 17.5, 1.5));
     const target = street * (1 + 5 * (faults.get('filter-failure') ?? 0));
     this.#pm25 += Math.min(1, 2 * exchange) * (target - this.#pm25);
     const temperature = 20.5 + 2 * rhythm(hour, 15, 5) + 0.05 * this.#random.normal();

@@ -1,6 +1,7 @@
 // Owns the three-phase energy meter: load follows people and machines, a counter adds up what was drawn and never
 // runs back. W, V, Wh.
 import { type DeviceModel, type KindDescription, type Moment, rhythm } from '../device.ts';
+import { exp } from '../exact.ts';
 import { quantise, type Random, Wander } from '../random.ts';
 
 const BASE_W = 900;
@@ -23,7 +24,7 @@ class EnergyMeter implements DeviceModel {
 
   step({ hour, activity, stepHours, faults }: Moment) {
     const people = activity * (rhythm(hour, 9, 2.5) + rhythm(hour, 14.5, 2.5)) + 0.4 * rhythm(hour, 20, 1.5);
-    const wanted = (BASE_W + PEOPLE_W * people) * Math.exp(this.#load.next());
+    const wanted = (BASE_W + PEOPLE_W * people) * exp(this.#load.next());
     // Without one of three phases its machines stand still, and its voltage is gone.
     const lost = faults.has('phase-loss');
     const watts = lost ? wanted * 0.62 : wanted;

@@ -1,6 +1,7 @@
 // Owns the GPS tracker of a lorry: it drives by day, stands by night, and its position is as good as the satellites
 // allow. Degrees (WGS 84), km/h; hdop without unit.
 import { type DeviceModel, type KindDescription, type Moment, rhythm } from '../device.ts';
+import { cos, exp, sin } from '../exact.ts';
 import { quantise, type Random, Wander } from '../random.ts';
 
 const KM_PER_DEGREE = 111.32;
@@ -33,14 +34,11 @@ class GpsTracker implements DeviceModel {
     const km = speed * stepHours;
     // A lorry that would leave the middle latitudes turns round: the flat-earth step below stays fair.
     if (this.#latitude > 60 || this.#latitude < 40) this.#heading = Math.PI - this.#heading;
-    this.#latitude = Math.min(
-      61,
-      Math.max(39, this.#latitude + (km * Math.cos(this.#heading)) / KM_PER_DEGREE),
-    );
-    const eastKm = KM_PER_DEGREE * Math.cos((this.#latitude * Math.PI) / 180);
-    this.#longitude = ((this.#longitude + (km * Math.sin(this.#heading)) / eastKm + 540) % 360) - 180;
+    this.#latitude = Math.min(61, Math.max(39, this.#latitude + (km * cos(this.#heading)) / KM_PER_DEGREE));
+    const eastKm = KM_PER_DEGREE * cos((this.#latitude * Math.PI) / 180);
+    this.#longitude = ((this.#longitude + (km * sin(this.#heading)) / eastKm + 540) % 360) - 180;
     const jammed = faults.get('jamming') ?? 0;
-    const hdop = 0.9 * Math.exp(Math.abs(this.#sky.next())) + jammed * this.#random.between(12, 20);
+    const hdop = 0.9 * exp(Math.abs(this.#sky.next())) + jammed * this.#random.between(12, 20);
     const scatter = (hdop * SCATTER_KM) / KM_PER_DEGREE;
     return {
       metric: 'position',

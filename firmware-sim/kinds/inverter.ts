@@ -1,6 +1,7 @@
 // Owns the solar inverter: sun and clouds give irradiance, strings give DC power, the inverter clips at its rating.
 // kW, W/m², degrees Celsius.
 import { type DeviceModel, type KindDescription, type Moment, rhythm } from '../device.ts';
+import { power, sin } from '../exact.ts';
 import { quantise, type Random, Wander } from '../random.ts';
 
 const STRINGS = 4;
@@ -21,7 +22,7 @@ class Inverter implements DeviceModel {
 
   step({ hour, stepHours, faults }: Moment) {
     const day = (hour - SUNRISE) / (SUNSET - SUNRISE);
-    const clear = day > 0 && day < 1 ? 980 * Math.sin(Math.PI * day) ** 1.3 : 0;
+    const clear = day > 0 && day < 1 ? 980 * power(sin(Math.PI * day), 1.3) : 0;
     const irradiance = clear * Math.min(1, Math.max(0.2, 0.9 + this.#clouds.next()));
     const ambient = 12 + 8 * rhythm(hour, 15, 4);
     this.#cell += Math.min(1, 4 * stepHours) * (ambient + 0.028 * irradiance - this.#cell);

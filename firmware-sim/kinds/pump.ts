@@ -27,7 +27,8 @@ class Pump implements DeviceModel {
     const first = this.#unbalance * speed * speed;
     const second = 0.25 * first;
     const bearing = wear * (2.2 + 0.5 * Math.abs(this.#random.normal()));
-    const rms = Math.hypot(first, second, bearing) * (1 + 0.015 * this.#random.normal());
+    const rms =
+      Math.sqrt(first * first + second * second + bearing * bearing) * (1 + 0.015 * this.#random.normal());
     // A sine peaks at 1.41 rms; the impulses of a damaged race reach three to five times.
     const crest = 1.62 + 0.03 * this.#random.normal() + wear * (1.4 + 0.4 * Math.abs(this.#random.normal()));
     return {

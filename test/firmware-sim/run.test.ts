@@ -3,11 +3,12 @@ import { appendFileSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { heldOverHttp } from '../../firmware-sim/held.ts';
+import { type HeldRecord, heldOverHttp } from '../../firmware-sim/held.ts';
 import { judge } from '../../firmware-sim/judge.ts';
 import { type RunOptions, runScenario } from '../../firmware-sim/run.ts';
 import { reportHtml, reportText } from '../../firmware-sim/run-report.ts';
 import { parseScenario } from '../../firmware-sim/scenario-file.ts';
+import { Timeline, type TimelineRecord } from '../../firmware-sim/timeline.ts';
 import { readTruth } from '../../firmware-sim/truth.ts';
 import { SmallGateway } from './small-gateway.ts';
 
@@ -22,6 +23,8 @@ fleets:
   - { name: meter, kind: energy-meter, count: 4, protocol: [mqtt, http, websocket], ratePerDevice: 20, quirks: { duplicates: 0.1, reordered: 0.1 } }
   - { name: lorry, kind: gps-tracker, count: 3, ratePerDevice: 20, churnPerMinute: 1, quirks: { offlinePerHour: 3600, offlineSeconds: [0.1, 0.4] } }
 `;
+
+const START_MS = 1_763_600_000_000;
 
 let gateway: SmallGateway;
 let folder: string;
@@ -42,7 +45,7 @@ const truthPath = () => join(folder, 'truth');
 const run = (options: Partial<RunOptions> = {}) =>
   runScenario({
     file: parseScenario(SCENARIO),
-    startMs: 1_763_600_000_000,
+    startMs: START_MS,
     endpoints: gateway.endpoints,
     truthPath: truthPath(),
     fromOffset: 0,
@@ -70,7 +73,8 @@ test('everything made is acknowledged, and the judge agrees', async () => {
     reordered: 0,
     madeHash: report.madeHash,
   });
-  expect(verdict.anomalies.injected).toBe(report.faults);
+  expect(verdict.anomalies.injected + verdict.anomalies.unseen).toBe(report.faults);
+  expect(verdict.anomalies.injected).toBeGreaterThan(5);
   const result = { report, records: verdict, ledger: 'clean', expectations: [], ok: true };
   expect(reportText(result)).toContain('ok: everything acknowledged is there');
   expect(reportHtml(result)).toContain('Ack latency');
@@ -94,6 +98,40 @@ test('the same seed leaves the same truth, whatever the gateway does meanwhile',
   expect(await judged()).toMatchObject({ ok: true, acked: second.made });
   const third = await run({ file: { ...parseScenario(SCENARIO), seed: 10 } });
   expect(third.madeHash).not.toBe(first.madeHash);
+});
+
+test('an anomaly is judged by the record it names, whatever the clock of its device says', async () => {
+  const file = parseScenario(
+    SCENARIO.replace('quirks: { duplicates: 0.1,', 'quirks: { clockOffsetSeconds: -86400, duplicates: 0.1,'),
+  );
+  await run({ file });
+  const timeline = new Timeline(file, START_MS);
+  const made: TimelineRecord[] = [];
+  while (Number.isFinite(timeline.nextAtMs)) {
+    const step = timeline.next();
+    if (step.type === 'record' && !step.record.copy) made.push(step.record);
+  }
+  const struck = timeline.labels.filter(({ records }) => records !== null);
+  const sound = made.find(
+    ({ number, device }) => !struck.some((label) => label.device === device && number >= label.records![0]),
+  )!;
+  async function* withAnomalies(from: number) {
+    const held: HeldRecord[] = [];
+    for await (const records of heldOverHttp(gateway.endpoints.httpUrl, from)) held.push(...records);
+    yield held;
+    const numbers = [...struck.map(({ records }) => records![1]), sound.number];
+    for (const number of numbers) {
+      const { device, sequence } = made[number]!;
+      const { offset } = held.find((record) => record.device === device && record.sequence === sequence)!;
+      const payload = Buffer.from(JSON.stringify({ offset, score: 20 }));
+      yield [{ ...held[0]!, offset: held.length, topic: '$tidemark/anomalies/any', source: 5, payload }];
+    }
+  }
+  const { anomalies } = await judge({ truthPath: truthPath(), held: withAnomalies });
+  expect(struck.length).toBeGreaterThan(5);
+  expect(anomalies).toMatchObject({ injected: struck.length, anomalies: struck.length + 1, falseAlarms: 1 });
+  expect(anomalies.found).toBe(struck.length);
+  expect(anomalies.deviceDays).toBeCloseTo((7 * 1.5) / 60, 9);
 });
 
 describe('the judge names', () => {
