@@ -19,7 +19,7 @@ import { Sessions } from './sessions.ts';
 import { SysTopics } from './sys-topics.ts';
 import type { Peer } from './transport.ts';
 import { Trouble } from './trouble.ts';
-import { Wills } from './wills.ts';
+import { type WillFate, Wills } from './wills.ts';
 
 export interface BrokerOptions {
   readonly config: MqttConfig;
@@ -64,10 +64,11 @@ export class Broker {
     this.#store = store;
     const sys = new SysTopics(() => this.figures());
     this.router = new Router({ config, admission, store, sys });
-    this.#wills = new Wills(
-      (session, publish) => this.#publishWill(session, publish),
-      () => this.checkIdle(),
-    );
+    this.#wills = new Wills({
+      store,
+      publish: (session, publish, done) => this.#publishWill(session, publish, done),
+      onAnswered: () => this.checkIdle(),
+    });
     this.sessions = new Sessions({ config, store, router: this.router, wills: this.#wills });
     this.#restore(options.dataDir);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
@@ -99,9 +100,11 @@ export class Broker {
   #restore(dataDir: string): void {
     SessionDatabase.restore(
       dataDir,
-      (database) => this.sessions.restore(database.sessions(), database.retained()),
+      (database) => this.sessions.restore(database.sessions(), database.retained(), database.wills()),
       (error) => this.trouble.sessionsDamaged(error),
     );
+    // Before any client is back: what it then says of itself comes after its will.
+    this.#wills.tick(this.nowMs);
   }
 
   // --- connections ------------------------------------------------------------------------------------------------
@@ -187,16 +190,16 @@ export class Broker {
 
   // --- wills ------------------------------------------------------------------------------------------------------
 
-  #publishWill(session: Session, publish: Publish): void {
+  #publishWill(session: Session, publish: Publish, done: (fate: WillFate) => void): void {
     this.admission.submit(publish, (outcome) => {
       if (outcome.kind === 'stored' || outcome.kind === 'duplicate') {
         if (outcome.kind === 'duplicate' || !outcome.quarantined) this.router.route(publish);
-        this.#wills.answered(true);
+        done('stored');
         return;
       }
       const detail = outcome.kind === 'reject' ? outcome.detail : 'the gateway cannot store now';
       this.trouble.willRefused(session.clientId, outcome.reason, detail);
-      this.#wills.answered(false);
+      done(outcome.reason === 'unavailable' ? 'put-off' : 'refused');
     });
   }
 

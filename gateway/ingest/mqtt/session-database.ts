@@ -6,7 +6,7 @@ import Database from 'better-sqlite3';
 import type { Subscription } from './decode.ts';
 import type { Message, Qos } from './message.ts';
 import type { Delivery } from './session.ts';
-import type { Change, SavedSession } from './session-store.ts';
+import type { Change, SavedSession, SavedWill } from './session-store.ts';
 
 export const SESSIONS_FILE = 'sessions.db';
 
@@ -50,6 +50,18 @@ const MIGRATIONS: readonly string[] = [
      message TEXT NOT NULL,
      properties BLOB NOT NULL
    ) STRICT;`,
+  // 2: wills, of clients that are connected and of those that are gone
+  `CREATE TABLE wills (
+     number INTEGER PRIMARY KEY,      -- their order
+     client TEXT NOT NULL,
+     device TEXT,                     -- whose record it is; NULL: the client's
+     topic TEXT NOT NULL,
+     payload BLOB NOT NULL,
+     qos INTEGER NOT NULL,
+     retain INTEGER NOT NULL,
+     properties BLOB NOT NULL,        -- MQTT 5, as in CONNECT
+     due_ms INTEGER NOT NULL          -- when it is to be published; 0: its client was connected
+   ) STRICT;`,
 ];
 
 interface MessageRow {
@@ -68,6 +80,8 @@ interface DeliveryRow extends MessageRow {
   state: string;
   subscription_ids: string;
 }
+
+type WillRow = Omit<SavedWill, 'retain' | 'dueMs'> & { retain: number; due_ms: number };
 
 type Statements = ReturnType<typeof prepare>;
 
@@ -176,6 +190,17 @@ export class SessionDatabase {
     return (this.#statements.readRetained.all() as MessageRow[]).map(messageOf);
   }
 
+  wills(): SavedWill[] {
+    const rows = this.#statements.readWills.all() as WillRow[];
+    return rows.map(({ due_ms, retain, payload, properties, ...same }) => ({
+      ...same,
+      payload: new Uint8Array(payload),
+      properties: new Uint8Array(properties),
+      retain: retain === 1,
+      dueMs: due_ms,
+    }));
+  }
+
   close(): void {
     this.#database.close();
   }
@@ -225,6 +250,14 @@ export class SessionDatabase {
       case 'delivery-gone':
         is.removeDelivery.run(change.client, change.number);
         return;
+      case 'will': {
+        const { number, client, device, topic, payload, qos, retain, properties, dueMs } = change.will;
+        is.putWill.run(number, client, device, topic, payload, qos, retain ? 1 : 0, properties, dueMs);
+        return;
+      }
+      case 'will-gone':
+        is.removeWill.run(change.number);
+        return;
       case 'retained': {
         const { topic, payload, properties } = change.message;
         is.putRetained.run(topic, payload, messageText(change.message), properties);
@@ -249,12 +282,15 @@ function prepare(database: Database.Database) {
     removeIncoming: of('DELETE FROM incoming WHERE client = ? AND packet_id = ?'),
     putDelivery: of('INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)'),
     removeDelivery: of('DELETE FROM deliveries WHERE client = ? AND number = ?'),
+    putWill: of('INSERT OR REPLACE INTO wills VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)'),
+    removeWill: of('DELETE FROM wills WHERE number = ?'),
     putRetained: of('INSERT OR REPLACE INTO retained VALUES (?, ?, ?, ?)'),
     removeRetained: of('DELETE FROM retained WHERE topic = ?'),
     readSessions: of('SELECT * FROM sessions ORDER BY client'),
     readSubscriptions: of('SELECT * FROM subscriptions ORDER BY client, filter'),
     readIncoming: of('SELECT * FROM incoming ORDER BY client, packet_id'),
     readDeliveries: of('SELECT * FROM deliveries ORDER BY client, number'),
+    readWills: of('SELECT * FROM wills ORDER BY number'),
     readRetained: of('SELECT * FROM retained ORDER BY topic'),
   };
 }

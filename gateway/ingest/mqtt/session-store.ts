@@ -5,7 +5,7 @@
 // answer leaves (a subscription, a QoS 2 identifier) waits for whenStored.
 import { Worker } from 'node:worker_threads';
 import type { Subscription } from './decode.ts';
-import type { Message } from './message.ts';
+import type { Message, Qos } from './message.ts';
 import type { Delivery } from './session.ts';
 
 /** What the thread is sent; applied in order, a batch in one transaction. */
@@ -18,6 +18,8 @@ export type Change =
   | { kind: 'incoming-gone'; client: string; packetId: number }
   | { kind: 'delivery'; client: string; delivery: Delivery }
   | { kind: 'delivery-gone'; client: string; number: number }
+  | { kind: 'will'; will: SavedWill }
+  | { kind: 'will-gone'; number: number }
   | { kind: 'retained'; message: Message }
   | { kind: 'retained-gone'; topic: string };
 
@@ -32,6 +34,23 @@ export interface SavedSession {
   readonly subscriptions: readonly Subscription[];
   readonly incoming: readonly number[];
   readonly deliveries: readonly Delivery[];
+}
+
+/** A will that is not published yet. */
+export interface SavedWill {
+  /** Names it: a client may have an earlier one on its way. */
+  readonly number: number;
+  readonly client: string;
+  /** Whose record it is; null: the client's. */
+  readonly device: string | null;
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly qos: Qos;
+  readonly retain: boolean;
+  /** As in CONNECT, with the length in front. */
+  readonly properties: Uint8Array;
+  /** Unix ms at which it is to be published; 0: its client was connected. */
+  readonly dueMs: number;
 }
 
 /** Short: a crash loses no more. Long enough for a message and its PUBACK to cancel each other out. */

@@ -59,6 +59,8 @@ export class Session {
   /** QoS 2 publishes from the client, from PUBLISH to PUBREL: stored, or on their way to the disk. */
   readonly incoming = new Map<number, Publish | 'stored'>();
   principal: Principal | null = null;
+  /** Of the last run's principal, for a will from before the restart. */
+  deviceBefore: string | null = null;
   link: Link | null = null;
   /** Seconds it outlives its connection. */
   expirySeconds = 0;
@@ -90,7 +92,7 @@ export class Session {
   }
 
   get device(): string | null {
-    return this.principal?.device ?? null;
+    return this.principal === null ? this.deviceBefore : this.principal.device;
   }
 
   get isPersistent(): boolean {

@@ -8,7 +8,7 @@ import { PROPERTY } from './properties.ts';
 import type { Publish } from './publish.ts';
 import type { Router } from './router.ts';
 import { type Kept, Session } from './session.ts';
-import type { SavedSession, SessionStore } from './session-store.ts';
+import type { SavedSession, SavedWill, SessionStore } from './session-store.ts';
 import type { Wills } from './wills.ts';
 
 export interface SessionsOptions {
@@ -115,8 +115,12 @@ export class Sessions {
   }
 
   /** What the last run left. */
-  restore(sessions: readonly SavedSession[], retained: readonly Message[]): void {
-    const { router, store } = this.#options;
+  restore(
+    sessions: readonly SavedSession[],
+    retained: readonly Message[],
+    willsBefore: readonly SavedWill[],
+  ): void {
+    const { router, store, wills } = this.#options;
     const nowMs = Date.now();
     for (const saved of sessions) {
       const session = this.#newSession(saved.client, saved.owner);
@@ -132,6 +136,13 @@ export class Sessions {
       this.#persistent += 1;
     }
     router.retained.restore(retained);
+    for (const will of willsBefore) {
+      const kept = this.#sessions.get(will.client);
+      // The others' sessions have ended with the last run, and with that their wills are due.
+      const session = kept ?? this.#newSession(will.client, '');
+      session.deviceBefore = will.device;
+      wills.restore(session, will, kept === undefined);
+    }
   }
 
   markIncoming({ session, packetId }: Publish): void {

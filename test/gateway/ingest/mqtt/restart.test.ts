@@ -10,7 +10,7 @@ import { backup } from '../../../../gateway/backup/backup.ts';
 import { startGateway } from '../../../support/processes.ts';
 import { Harness } from '../../admission/harness.ts';
 import { serve } from './serve.ts';
-import { publishPacket, pubrecs, pubrelPacket, Wire } from './wire.ts';
+import { DISCONNECT, publishPacket, pubrecs, pubrelPacket, Wire } from './wire.ts';
 
 const cleanups: (() => Promise<unknown> | unknown)[] = [];
 afterEach(async () => {
@@ -153,4 +153,110 @@ test('kill -9 loses neither session nor queue nor retained message, and stores a
   await late.subscribeAsync('q/+');
   expect(await retained).toBe('once true');
   await late.endAsync();
+});
+
+/** A client with a will that says nothing more. */
+function withWill(port: number, clientId: string, properties?: { willDelayInterval?: number }) {
+  return mqtt.connectAsync({
+    host: '127.0.0.1',
+    port,
+    clientId,
+    protocolVersion: 5,
+    clean: false,
+    reconnectPeriod: 0,
+    properties: { sessionExpiryInterval: 3_600 },
+    will: {
+      topic: `wills/${clientId}`,
+      payload: Buffer.from(`${clientId} is gone`),
+      qos: 1,
+      retain: true,
+      properties: { ...properties, contentType: 'text/plain', userProperties: { hall: '7' } },
+    },
+  });
+}
+
+/** The rows of `table`; none while the file cannot be read. */
+function rowsOf(dataDir: string, table: string): Record<string, unknown>[] {
+  const database = new Database(join(dataDir, 'sessions.db'), { readonly: true });
+  try {
+    return database.prepare(`SELECT * FROM ${table}`).all() as Record<string, unknown>[];
+  } finally {
+    database.close();
+  }
+}
+
+test('[MQTT5-3.1.3-9] a will that waits survives an end and a new start, and goes when its client is back', async () => {
+  const harness = await Harness.open();
+  cleanups.push(() => harness.remove());
+  let server = await serve(harness);
+  const waits = await withWill(server.port, 'waits', { willDelayInterval: 1 });
+  const returns = await withWill(server.port, 'returns', { willDelayInterval: 3_600 });
+  waits.stream.destroy();
+  returns.stream.destroy();
+  await until(() => server.figures().connections === 0);
+  await server.close();
+  expect(rowsOf(harness.dataDir, 'wills').map(({ client }) => client)).toEqual(['waits', 'returns']);
+  server = await serve(harness);
+  cleanups.push(() => server.close());
+  const back = await mqtt.connectAsync({ ...kept(server.port), clientId: 'returns' });
+  await until(() => rowsOf(harness.dataDir, 'wills').length === 0);
+  const records = await harness.records();
+  expect(records.map(({ topic, payload }) => `${topic} ${Buffer.from(payload)}`)).toEqual([
+    'wills/waits waits is gone',
+  ]);
+  await back.endAsync();
+});
+
+test('kill -9: the wills of those who were connected are published after the start, once, with their properties', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-mqtt-wills-'));
+  cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
+  const dataDir = join(folder, 'data');
+  const yaml = 'windows: []\nmodels: []\n';
+  let gateway = await startGateway({ dataDir, yaml });
+  cleanups.push(() => gateway.kill('SIGKILL'));
+  const listener = await mqtt.connectAsync(kept(gateway.mqttPort));
+  await listener.subscribeAsync('wills/#', { qos: 1 });
+  await listener.endAsync();
+  const clean = await Wire.connected(gateway.mqttPort, 'clean', {
+    will: { topic: 'wills/clean', payload: 'clean is gone', qos: 1 },
+  });
+  const polite = await Wire.connected(gateway.mqttPort, 'polite', {
+    will: { topic: 'wills/polite', payload: 'never', qos: 1 },
+  });
+  const clients = [
+    await withWill(gateway.mqttPort, 'soon'),
+    await withWill(gateway.mqttPort, 'late', { willDelayInterval: 1 }),
+    await withWill(gateway.mqttPort, 'back', { willDelayInterval: 3_600 }),
+  ];
+  for (const client of clients) client.on('error', () => {});
+  polite.socket.end(DISCONNECT);
+  await polite.closed();
+  // Not on the way of any answer: on disk within moments.
+  await until(() => rowsOf(dataDir, 'wills').length === 4);
+  await gateway.kill('SIGKILL');
+  await clean.closed();
+  gateway = await startGateway({ dataDir, yaml });
+  const back = await mqtt.connectAsync({ ...kept(gateway.mqttPort), clientId: 'back' });
+  const heard = await arrivals(kept(gateway.mqttPort), 3);
+  expect(heard.toSorted()).toEqual([
+    'wills/clean=clean is gone qos1',
+    'wills/late=late is gone qos1',
+    'wills/soon=soon is gone qos1',
+  ]);
+  expect(heard.at(-1)).toContain('late');
+  await until(() => rowsOf(dataDir, 'wills').length === 0);
+  const { records } = (await (
+    await fetch(`${gateway.url}/api/v1/records?topic=wills/soon&limit=10`)
+  ).json()) as { records: { device: string; contentType: string; headers: unknown }[] };
+  expect(records).toHaveLength(1);
+  expect(records[0]).toMatchObject({ device: 'soon', contentType: 'text/plain' });
+  expect(JSON.stringify(records[0]!.headers)).toContain('user.hall');
+  // Another start publishes none of them again.
+  await back.endAsync();
+  await gateway.kill('SIGKILL');
+  gateway = await startGateway({ dataDir, yaml });
+  const all = (await (await fetch(`${gateway.url}/api/v1/records?limit=100`)).json()) as {
+    records: { topic: string }[];
+  };
+  expect(all.records.map(({ topic }) => topic).filter((topic) => topic.startsWith('wills/'))).toHaveLength(3);
 });
