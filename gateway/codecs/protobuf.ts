@@ -53,6 +53,10 @@ export class ProtobufReader {
       throw new ProtobufError(`field ${this.field} has wire type ${this.wire}, not ${wire}`);
   }
 
+  get done(): boolean {
+    return this.#at === this.#end;
+  }
+
   varint(): Whole {
     let value = 0;
     for (let shift = 0; shift < 49; shift += 7) {

@@ -1,4 +1,4 @@
-// Sparkplug B on the wire: topics, payloads and the values of metrics (Eclipse Sparkplug 3.0.0, chapters 4 and 6, and
+// Sparkplug B on the wire: topics and payloads (Eclipse Sparkplug 3.0.0, chapters 4 and 6, and
 // sparkplug_b.proto). Keeps no state: what an alias stands for, the birth certificates say (gateway/sparkplug).
 //
 //   topic   = "spBv1.0/" group "/" type "/" edge node [ "/" device ]  |  "spBv1.0/STATE/" host
@@ -57,18 +57,11 @@ export function sparkplugDevice({ type, group, node, device }: SparkplugTopic): 
   return device === null ? `${group}/${node}` : `${group}/${node}/${device}`;
 }
 
-/** sparkplug_b.proto, enum DataType. */
-const TYPE = {
-  int8: 1,
-  int16: 2,
-  int32: 3,
-  int64: 4,
-  uint8: 5,
-  uint16: 6,
-  uint32: 7,
-  uint64: 8,
-  dateTime: 13,
-} as const;
+/** Read only where its type is known: sparkplug-values.ts. A view of the payload. */
+export interface Structured {
+  readonly kind: 'bytes' | 'dataset' | 'template' | 'extension';
+  readonly bytes: Uint8Array;
+}
 
 export interface SparkplugMetric {
   readonly name: string | null;
@@ -77,8 +70,8 @@ export interface SparkplugMetric {
   readonly datatype: number | null;
   readonly isHistorical: boolean;
   readonly isNull: boolean;
-  /** As it stands in the payload; 'structured' for bytes, data sets, templates and extensions; undefined for none. */
-  readonly value: Whole | boolean | string | { readonly structured: true } | undefined;
+  /** As it stands in the payload; undefined for none. */
+  readonly value: Whole | boolean | string | Structured | undefined;
 }
 
 export interface SparkplugPayload {
@@ -87,7 +80,7 @@ export interface SparkplugPayload {
   readonly metrics: readonly SparkplugMetric[];
 }
 
-const STRUCTURED = { structured: true } as const;
+const STRUCTURED = ['bytes', 'dataset', 'template', 'extension'] as const;
 
 /** Throws ProtobufError. */
 export function decodeSparkplug(payload: Uint8Array): SparkplugPayload {
@@ -115,7 +108,8 @@ export function decodeSparkplug(payload: Uint8Array): SparkplugPayload {
   return { timestampMs, seq, metrics };
 }
 
-function decodeMetric(bytes: Uint8Array): SparkplugMetric {
+/** Throws ProtobufError. */
+export function decodeMetric(bytes: Uint8Array): SparkplugMetric {
   const reader = new ProtobufReader(bytes);
   const metric = {
     name: null as string | null,
@@ -179,8 +173,7 @@ function decodeMetric(bytes: Uint8Array): SparkplugMetric {
       case 18:
       case 19:
         reader.expect(WIRE.bytes);
-        reader.bytes();
-        metric.value = STRUCTURED;
+        metric.value = { kind: STRUCTURED[reader.field - 16]!, bytes: reader.bytes() };
         break;
       default:
         reader.skip();
@@ -189,48 +182,15 @@ function decodeMetric(bytes: Uint8Array): SparkplugMetric {
   return metric;
 }
 
-function whole(reader: ProtobufReader): Whole {
+export function whole(reader: ProtobufReader): Whole {
   reader.expect(WIRE.varint);
   return reader.varint();
 }
 
-function text(reader: ProtobufReader): string {
+export function text(reader: ProtobufReader): string {
   reader.expect(WIRE.bytes);
   return reader.text();
 }
 
 /** Times and types beyond 2^53 mean nothing. */
 const safe = (value: Whole): number | null => (typeof value === 'number' ? value : null);
-
-/** What a metric's value is in JSON; undefined for a value this gateway does not read (bytes, data set, template). */
-export type MetricValue = number | boolean | string | null;
-
-/**
- * The value by its type: signed integers come as the unsigned ones of the same bits (Sparkplug 6.4.16). Whole numbers
- * beyond 2^53 are decimal text, and so are NaN and the infinities, which JSON has not.
- */
-export function metricValue(metric: SparkplugMetric, datatype: number | null): MetricValue | undefined {
-  const { value } = metric;
-  if (metric.isNull) return null;
-  if (value === undefined || typeof value === 'object') return undefined;
-  if (typeof value === 'boolean' || typeof value === 'string') return value;
-  const exact = signed(value, datatype);
-  if (typeof exact === 'bigint') return Number.isSafeInteger(Number(exact)) ? Number(exact) : String(exact);
-  return Number.isFinite(exact) ? exact : String(exact);
-}
-
-function signed(value: Whole, datatype: number | null): Whole {
-  if (!Number.isInteger(value) && typeof value !== 'bigint') return value;
-  switch (datatype) {
-    case TYPE.int8:
-      return Number(BigInt.asIntN(8, BigInt(value)));
-    case TYPE.int16:
-      return Number(BigInt.asIntN(16, BigInt(value)));
-    case TYPE.int32:
-      return Number(BigInt.asIntN(32, BigInt(value)));
-    case TYPE.int64:
-      return BigInt.asIntN(64, BigInt(value));
-    default:
-      return value;
-  }
-}

@@ -2,13 +2,8 @@
 // which sequence number comes next. A pure function of the messages in their order; bounded; refuses to guess a name.
 
 import type { Whole } from '../codecs/protobuf.ts';
-import {
-  type MetricValue,
-  metricValue,
-  type SparkplugMetric,
-  type SparkplugPayload,
-  type SparkplugTopic,
-} from '../codecs/sparkplug.ts';
+import type { SparkplugMetric, SparkplugPayload, SparkplugTopic } from '../codecs/sparkplug.ts';
+import { type MetricValue, metricValue, type Unread } from '../codecs/sparkplug-values.ts';
 import { StageStateError } from '../stage/deriving.ts';
 
 export interface NodeLimits {
@@ -57,6 +52,15 @@ interface EdgeNode {
 }
 
 const NOTHING: Taken = { metrics: [], rebirth: null };
+/** Which count tells why a value was not read. */
+const UNREAD = {
+  bytes: 'unreadBytes',
+  definition: 'unreadDefinitions',
+  malformed: 'unreadMalformed',
+  tooLarge: 'unreadTooLarge',
+  untyped: 'unreadUntyped',
+  missing: 'unreadMissing',
+} as const satisfies Record<Unread, string>;
 const BD_SEQ = 'bdSeq';
 const STATE_VERSION = 1;
 const HOSTS_MAX = 64;
@@ -77,6 +81,12 @@ export class SparkplugNodes {
     unknownAliases: 0,
     withoutBirth: 0,
     unreadValues: 0,
+    unreadBytes: 0,
+    unreadDefinitions: 0,
+    unreadMalformed: 0,
+    unreadTooLarge: 0,
+    unreadUntyped: 0,
+    unreadMissing: 0,
     nodesForgotten: 0,
   };
 
@@ -193,13 +203,19 @@ export class SparkplugNodes {
         continue;
       }
       if (name === BD_SEQ) continue;
-      const value = metricValue(metric, metric.datatype ?? definition?.datatype ?? null);
-      if (value === undefined) {
+      const read = metricValue(metric, metric.datatype ?? definition?.datatype ?? null);
+      if ('unread' in read) {
         this.#counts.unreadValues += 1;
+        this.#counts[UNREAD[read.unread]] += 1;
         continue;
       }
       this.#counts.values += 1;
-      named.push({ name, value, timestampMs: metric.timestampMs, isHistorical: metric.isHistorical });
+      named.push({
+        name,
+        value: read.value,
+        timestampMs: metric.timestampMs,
+        isHistorical: metric.isHistorical,
+      });
     }
     return { metrics: named, rebirth };
   }

@@ -6,12 +6,12 @@ import { FIELDS_MAX } from '../codecs/fields.ts';
 import { ProtobufError } from '../codecs/protobuf.ts';
 import {
   decodeSparkplug,
-  type MetricValue,
   parseSparkplugTopic,
   type SparkplugPayload,
   type SparkplugTopic,
   sparkplugDevice,
 } from '../codecs/sparkplug.ts';
+import { leavesOf, type MetricValue } from '../codecs/sparkplug-values.ts';
 import type { DerivedResult } from '../stage/derived.ts';
 import { type Derivation, runDerivation } from '../stage/deriving.ts';
 import { isDeviceRecord, SPARKPLUG_PREFIX } from '../stage/inputs.ts';
@@ -39,6 +39,8 @@ interface Group {
   readonly eventMs: number;
   readonly isHistorical: boolean;
   readonly metrics: [string, MetricValue][];
+  /** Values in them: a data set has many. */
+  leaves: number;
 }
 
 export class SparkplugDerivation implements Derivation {
@@ -139,7 +141,7 @@ export class SparkplugDerivation implements Derivation {
   }
 }
 
-/** By time and by whether they are history, in payload order; at most as many in one record as windows read fields. */
+/** By time and by whether they are history, in payload order; no more values in one record than windows read fields, unless one metric has more. */
 function groupsOf(metrics: readonly NamedMetric[], payloadMs: number): Group[] {
   const groups: Group[] = [];
   const open = new Map<string, Group>();
@@ -147,12 +149,14 @@ function groupsOf(metrics: readonly NamedMetric[], payloadMs: number): Group[] {
     const eventMs = timestampMs ?? payloadMs;
     const key = `${eventMs} ${isHistorical}`;
     let group = open.get(key);
-    if (group === undefined || group.metrics.length === FIELDS_MAX) {
-      group = { eventMs, isHistorical, metrics: [] };
+    const leaves = Math.max(1, leavesOf(value));
+    if (group === undefined || (group.leaves > 0 && group.leaves + leaves > FIELDS_MAX)) {
+      group = { eventMs, isHistorical, metrics: [], leaves: 0 };
       open.set(key, group);
       groups.push(group);
     }
     group.metrics.push([name, value]);
+    group.leaves += leaves;
   }
   return groups;
 }

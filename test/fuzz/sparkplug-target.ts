@@ -2,8 +2,9 @@
 // has the same metrics under the same names.
 import { deepStrictEqual } from 'node:assert';
 import { ProtobufError } from '../../gateway/codecs/protobuf.ts';
-import { decodeSparkplug, metricValue, type SparkplugPayload } from '../../gateway/codecs/sparkplug.ts';
-import { bdSeq, encode, tahu } from '../gateway/sparkplug/payloads.ts';
+import { decodeSparkplug, type SparkplugPayload } from '../../gateway/codecs/sparkplug.ts';
+import { metricValue } from '../../gateway/codecs/sparkplug-values.ts';
+import { arraysPayload, bdSeq, encode, structuredPayload, tahu } from '../gateway/sparkplug/payloads.ts';
 import type { Target } from './target.ts';
 
 const good = [
@@ -20,6 +21,8 @@ const good = [
   }),
   encode({ timestamp: 5, seq: 255, metrics: [{ alias: 1, type: 'Float', value: 0.5, isHistorical: true }] }),
   encode({ timestamp: 5, metrics: [bdSeq(1)] }),
+  structuredPayload,
+  arraysPayload,
 ];
 
 function read(bytes: Buffer): SparkplugPayload | null {

@@ -4,13 +4,20 @@ import { describe, expect, test } from 'vitest';
 import { ProtobufError, ProtobufReader } from '../../../gateway/codecs/protobuf.ts';
 import {
   decodeSparkplug,
-  metricValue,
   parseSparkplugTopic,
   SPARKPLUG_METRICS_MAX,
   sparkplugDevice,
 } from '../../../gateway/codecs/sparkplug.ts';
+import { leavesOf, metricValue, SPARKPLUG_VALUES_MAX } from '../../../gateway/codecs/sparkplug-values.ts';
 import { rebirthPayload, rebirthTopic } from '../../../gateway/sparkplug/rebirth.ts';
-import { encode, tahu } from '../sparkplug/payloads.ts';
+import {
+  ARRAYS,
+  arrayPayload,
+  arraysPayload,
+  encode,
+  structuredPayload,
+  tahu,
+} from '../sparkplug/payloads.ts';
 
 test.each([
   ['spBv1.0/G/NBIRTH/E', { type: 'NBIRTH', group: 'G', node: 'E', device: null }, 'G/E'],
@@ -59,11 +66,11 @@ test('what Tahu encodes is read as it was meant', () => {
       expect(payload).toMatchObject({ timestampMs: 1_763_600_000_001, seq });
       const read = payload.metrics.map((one) => {
         const { name, alias, timestampMs, datatype } = one;
-        return { name, alias, timestamp: timestampMs, code: datatype, value: metricValue(one, datatype) };
+        return { name, alias, timestamp: timestampMs, code: datatype, ...metricValue(one, datatype) };
       });
       // JSON knows no negative zero, and neither does who reads it.
       const plain = (value: unknown) => (Object.is(value, -0) ? 0 : value);
-      expect(read.map((one) => ({ ...one, value: plain(one.value) }))).toEqual(
+      expect(read.map((one) => ({ ...one, value: plain('value' in one ? one.value : one) }))).toEqual(
         metrics.map(({ name, alias, timestamp, code, value }) => {
           return { name, alias, timestamp, code, value: plain(value) };
         }),
@@ -73,7 +80,10 @@ test('what Tahu encodes is read as it was meant', () => {
 });
 
 describe('values', () => {
-  const read = (bytes: Buffer, datatype: number) => metricValue(decodeSparkplug(bytes).metrics[0]!, datatype);
+  const read = (bytes: Buffer, datatype: number | null) => {
+    const result = metricValue(decodeSparkplug(bytes).metrics[0]!, datatype);
+    return 'value' in result ? result.value : result;
+  };
   /** One metric of a single field. */
   const one = (...field: number[]) => Buffer.from([0x12, field.length, ...field]);
   const ALL_ONES = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
@@ -94,8 +104,96 @@ describe('values', () => {
   test('null, NaN, and what is not read', () => {
     expect(read(one(0x38, 1), 10)).toBeNull();
     expect(read(one(0x65, 0, 0, 0xc0, 0x7f), 9)).toBe('NaN');
-    expect(read(one(0x82, 0x01, 0), 17)).toBeUndefined();
-    expect(read(one(0x20, 3), 3)).toBeUndefined();
+    expect(read(one(0x82, 0x01, 0), 17)).toEqual({ unread: 'bytes' });
+    expect(read(one(0x82, 0x01, 0), null)).toEqual({ unread: 'untyped' });
+    expect(read(one(0x82, 0x01, 0), 99)).toEqual({ unread: 'untyped' });
+    expect(read(one(0x20, 3), 3)).toEqual({ unread: 'missing' });
+  });
+
+  test.each(ARRAYS)('Sparkplug 6.4.17: %s', (name, _type, _hex, value) => {
+    const metric = decodeSparkplug(arraysPayload).metrics.find((each) => each.name === name)!;
+    expect(metricValue(metric, metric.datatype)).toEqual({ value });
+  });
+
+  test.each([
+    ['an element cut short', 23, Buffer.of(1)],
+    ['fewer booleans than said', 32, Buffer.of(9, 0, 0, 0, 0xff)],
+    ['a count of booleans that is cut short', 32, Buffer.of(1)],
+    ['more booleans than bytes can hold', 32, Buffer.of(0xff, 0xff, 0xff, 0xff, 0)],
+    ['a text without its zero', 33, Buffer.from('ab')],
+    ['a text that is no UTF-8', 33, Buffer.of(0xff, 0)],
+  ])('an array with %s is malformed', (_what, type, bytes) => {
+    expect(read(arrayPayload([['a', type, bytes]]), type)).toEqual({ unread: 'malformed' });
+  });
+
+  test('data sets are rows by column; templates are members by name; definitions and files are not values', () => {
+    const values = decodeSparkplug(structuredPayload).metrics.map((each) => metricValue(each, each.datatype));
+    expect(values).toEqual([
+      {
+        value: [
+          { order: -1, amplitude: 0.25, phase: 0.5, note: 'a' },
+          { order: 3, amplitude: 1.5, phase: -0.5, note: '' },
+        ],
+      },
+      {
+        value: {
+          version: '2',
+          template: 'Motor',
+          parameters: { poles: -4 },
+          metrics: {
+            rpm: -1_480,
+            running: true,
+            bearing: { template: 'Bearing', metrics: { celsius: 61.5 } },
+          },
+        },
+      },
+      { unread: 'definition' },
+      { unread: 'bytes' },
+    ]);
+    expect(leavesOf((values[0] as { value: never }).value)).toBe(8);
+  });
+
+  test('limits: values in one metric, and templates within templates', () => {
+    const bytes = (count: number) => read(arrayPayload([['a', 26, new Uint8Array(count)]]), 26);
+    expect(bytes(SPARKPLUG_VALUES_MAX)).toHaveLength(SPARKPLUG_VALUES_MAX);
+    expect(bytes(SPARKPLUG_VALUES_MAX + 1)).toEqual({ unread: 'tooLarge' });
+    const nested = (depth: number): object => ({
+      name: 'm',
+      type: 'Template',
+      value: { metrics: depth === 1 ? [] : [nested(depth - 1)] },
+    });
+    const ofDepth = (depth: number) => read(encode({ metrics: [nested(depth) as never] }), 19);
+    expect(ofDepth(3)).toEqual({ metrics: { m: { metrics: { m: { metrics: {} } } } } });
+    expect(ofDepth(4)).toEqual({ unread: 'tooLarge' });
+  });
+
+  test('any bytes in a structured value: read, or not read for a reason', () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom('bytes', 'dataset', 'template', 'extension'),
+        fc.oneof(
+          fc.uint8Array({ maxLength: 200 }),
+          fc
+            .constant(decodeSparkplug(structuredPayload).metrics[1]!.value as { bytes: Uint8Array })
+            .chain(({ bytes }) =>
+              fc
+                .tuple(fc.nat({ max: bytes.length - 1 }), fc.nat({ max: 255 }))
+                .map(([at, byte]) => bytes.map((before, index) => (index === at ? byte : before))),
+            ),
+        ),
+        fc.integer({ min: 0, max: 40 }),
+        (kind, bytes, datatype) => {
+          const metric = {
+            ...decodeSparkplug(Buffer.of(0x12, 0)).metrics[0]!,
+            value: { kind, bytes } as const,
+          };
+          const result = metricValue(metric, datatype);
+          if ('value' in result) JSON.stringify(result.value);
+          else expect(result.unread).toMatch(/^[a-zA-Z]+$/);
+        },
+      ),
+      { numRuns: 2_000 },
+    );
   });
 });
 

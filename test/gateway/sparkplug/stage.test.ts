@@ -1,6 +1,8 @@
 // The Sparkplug stage over a real log: metrics by name as records, once each whatever kills it; and whom it asks.
 import { afterEach, expect, test } from 'vitest';
 import { templatesSchema } from '../../../gateway/codecs/config.ts';
+import { numericFields } from '../../../gateway/codecs/fields.ts';
+import { TopicTemplates } from '../../../gateway/codecs/template.ts';
 import { sparkplugConfigSchema } from '../../../gateway/sparkplug/config.ts';
 import {
   SparkplugDerivation,
@@ -12,7 +14,7 @@ import { windowsStage } from '../../../gateway/windows/stage.ts';
 import { offset } from '../../../ledger/format/brand.ts';
 import { type RecordInput, SOURCE } from '../../../ledger/format/record.ts';
 import { Plant, runThroughKills } from '../stage/deriving-harness.ts';
-import { bdSeq, encode, type TahuPayload } from './payloads.ts';
+import { ARRAYS, arraysPayload, bdSeq, encode, structuredPayload, type TahuPayload } from './payloads.ts';
 
 const NOW = 1_763_600_000_000;
 const config: SparkplugStageConfig = {
@@ -178,4 +180,44 @@ test('a birth of many metrics becomes records that windows can read whole; histo
     [NOW - 5_000, { m1: 2 }],
   ]);
   expect(mixed[1]?.headers).toContainEqual(['sparkplug-historical', Buffer.from('true')]);
+});
+
+test('arrays, data sets and templates are fields; what is not read is counted by kind; the payload stays as it was sent', async () => {
+  const plant = newPlant();
+  const sent = message('G/DDATA/A/D', structuredPayload);
+  await plant.append([
+    birth('A'),
+    message('G/DBIRTH/A/D', encode({ timestamp: NOW, seq: 1, metrics: [] })),
+    sent,
+    message('G/NDATA/A', arraysPayload),
+  ]);
+  let figures: Record<string, unknown> = {};
+  await plant.run({
+    name: 'sparkplug',
+    body: sparkplugStage,
+    config,
+    onReport: (reported) => {
+      figures = reported;
+    },
+  });
+  expect(figures).toMatchObject({
+    unreadValues: 2,
+    unreadBytes: 1,
+    unreadDefinitions: 1,
+    unreadMalformed: 0,
+  });
+  const results = (await plant.results(SOURCE.gateway)).map((line) => line.slice(line.indexOf('{')));
+  expect(results.join()).toContain('"Harmonics":[{"order":-1,"amplitude":0.25,"phase":0.5,"note":"a"}');
+  expect(results.join()).toContain('"bearing":{"template":"Bearing","metrics":{"celsius":61.5}}');
+  for (const [name, , , value] of ARRAYS)
+    expect(results.join()).toContain(`"${name}":${JSON.stringify(value)}`);
+  const fields = numericFields(
+    { topic: 'spBv1.0/G/A/D', contentType: 'application/json', payload: Buffer.from(results[1]!) },
+    new TopicTemplates(templatesSchema.parse(undefined)),
+  );
+  expect(Object.fromEntries(fields)).toMatchObject({
+    'Harmonics.1.amplitude': 1.5,
+    'Motor 1.metrics.rpm': -1_480,
+    'Motor 1.metrics.bearing.metrics.celsius': 61.5,
+  });
 });
