@@ -6,6 +6,7 @@ import type { TemplatesConfig } from '../gateway/codecs/config.ts';
 import { numericFields } from '../gateway/codecs/fields.ts';
 import { TopicTemplates } from '../gateway/codecs/template.ts';
 import { topicMatcher } from '../gateway/codecs/topic-matcher.ts';
+import { type Clock, systemClock } from '../gateway/stage/clock.ts';
 import type { DerivedResult } from '../gateway/stage/derived.ts';
 import { type Derivation, runDerivation } from '../gateway/stage/deriving.ts';
 import { inputTopic } from '../gateway/stage/inputs.ts';
@@ -193,8 +194,8 @@ export class Scorer implements Derivation {
   }
 }
 
-/** The body of a model stage. `clock` (unix ms) stamps the results' receipt. */
-export function modelStage(clock: () => number = Date.now) {
+/** The body of a model stage. `clock` stamps the results' receipt. */
+export function modelStage(clock: Clock = systemClock) {
   return async (context: StageContext<ModelStageConfig>): Promise<void> => {
     const { model: config } = context.config;
     const model = await loadModel(config.model);

@@ -3,7 +3,7 @@
 
 import { topicMatcher } from '../gateway/codecs/topic-matcher.ts';
 import type { LogReader } from '../gateway/log/types.ts';
-import { isDue } from '../gateway/stage/due.ts';
+import type { Clock } from '../gateway/stage/clock.ts';
 import type { StageContext, StageFigures } from '../gateway/stage/types.ts';
 import type { StateStore } from '../gateway/state/state.ts';
 import { type Offset, offset } from '../ledger/format/brand.ts';
@@ -25,8 +25,7 @@ export interface ForwarderOptions {
   readonly retryFirstMs: number;
   readonly retryMaxMs: number;
   readonly cursorEveryMs: number;
-  /** Unix ms. */
-  readonly now: () => number;
+  readonly clock: Clock;
   /** 0 <= x < 1. */
   readonly random: () => number;
   /** Aborted to stop: waits up to DRAIN_MS for what is in flight, saves the cursor, returns. */
@@ -76,8 +75,8 @@ class Forwarder {
   #inFlight = 0;
   #inFlightBytes = 0;
   #progress = Promise.withResolvers<void>();
-  #savedAtMs = 0;
-  #reportedAtMs = 0;
+  #savedAtMs = Number.NEGATIVE_INFINITY;
+  #reportedAtMs = Number.NEGATIVE_INFINITY;
   #failuresInRow = 0;
   #figures = {
     forwarded: 0,
@@ -208,7 +207,7 @@ class Forwarder {
     // An answer that belongs to an earlier connection says nothing about this one.
     if (!this.#window.includes(chunk)) return;
     chunk.acked = true;
-    this.#figures.lastAckMs = this.#options.now();
+    this.#figures.lastAckMs = this.#options.clock.nowMs();
     this.#failuresInRow = 0;
     this.#backoff.reset();
     this.#advance();
@@ -230,7 +229,11 @@ class Forwarder {
 
   #moveTo(next: Offset): void {
     this.#acked = next;
-    if (isDue(this.#options.now(), this.#savedAtMs, this.#options.cursorEveryMs)) this.#save();
+    this.#saveIfDue(this.#options.clock.monotonicMs());
+  }
+
+  #saveIfDue(monotonicMs: number): void {
+    if (monotonicMs - this.#savedAtMs >= this.#options.cursorEveryMs) this.#save();
   }
 
   #save(): void {
@@ -245,7 +248,7 @@ class Forwarder {
         next: this.#acked,
       });
     }
-    this.#savedAtMs = this.#options.now();
+    this.#savedAtMs = this.#options.clock.monotonicMs();
   }
 
   #onConnected(): void {
@@ -288,13 +291,13 @@ class Forwarder {
   }
 
   #onTick(): void {
-    const nowMs = this.#options.now();
-    if (isDue(nowMs, this.#savedAtMs, this.#options.cursorEveryMs)) this.#save();
-    if (isDue(nowMs, this.#reportedAtMs, REPORT_EVERY_MS)) this.#report();
+    const monotonicMs = this.#options.clock.monotonicMs();
+    this.#saveIfDue(monotonicMs);
+    if (monotonicMs - this.#reportedAtMs >= REPORT_EVERY_MS) this.#report();
   }
 
   #report(): void {
-    this.#reportedAtMs = this.#options.now();
+    this.#reportedAtMs = this.#options.clock.monotonicMs();
     this.#options.report({ ...this.#figures, next: this.#acked, inFlight: this.#inFlight });
   }
 }

@@ -1,5 +1,6 @@
 // Owns starting one forwarder inside its worker thread: builds the sink its config names. Holds no policy.
 import { randomBytes } from 'node:crypto';
+import { systemClock } from '../gateway/stage/clock.ts';
 import { runStage } from '../gateway/stage/worker.ts';
 import type { ForwarderConfig } from './config.ts';
 import { loadCredentials } from './credentials.ts';
@@ -21,7 +22,7 @@ await runStage<ForwarderConfig>((context) => {
     reader: context.reader,
     cursors: context.state,
     sink,
-    now: Date.now,
+    clock: systemClock,
     random: Math.random,
     signal: context.signal,
     report: context.report,

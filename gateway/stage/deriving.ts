@@ -3,8 +3,8 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
 import type { RecordInput, Source, TelemetryRecord } from '../../ledger/format/record.ts';
+import { type Clock, systemClock } from './clock.ts';
 import { DerivedOutbox, type DerivedResult, fetchPastDamage } from './derived.ts';
-import { isDue } from './due.ts';
 import type { StageContext, StageFigures } from './types.ts';
 
 /** A deterministic function of the records in order: state and results depend on nothing else. */
@@ -14,15 +14,15 @@ export interface Derivation {
   /** The whole state, to go on from after the last record fed. */
   serialise(): Uint8Array;
   figures(): StageFigures;
-  /** Called while the log has nothing new, with when the last record was fed: a record to append, or null. */
-  idle?(nowMs: number, lastFedMs: number): RecordInput | null;
+  /** Called while the log has nothing new, with how long it has been so: a record to append, or null. */
+  idle?(nowMs: number, silentMs: number): RecordInput | null;
 }
 
 export interface DerivingOptions {
   readonly source: Source;
   /** `state` as the last save left it, null at the very first start. */
   readonly restore: (state: Uint8Array | null) => Derivation;
-  readonly clock?: () => number;
+  readonly clock?: Clock;
 }
 
 export class StageStateError extends Error {
@@ -78,7 +78,7 @@ function unpackState(stage: string, packed: Uint8Array): { scanFrom: Offset; sta
 
 class DerivingStage<Config> {
   readonly #context: StageContext<Config>;
-  readonly #clock: () => number;
+  readonly #clock: Clock;
   readonly #derivation: Derivation;
   readonly #outbox: DerivedOutbox;
   #next: Offset;
@@ -95,14 +95,14 @@ class DerivingStage<Config> {
 
   constructor(context: StageContext<Config>, options: DerivingOptions, start: Offset) {
     this.#context = context;
-    this.#clock = options.clock ?? Date.now;
+    this.#clock = options.clock ?? systemClock;
     const { name, state, reader, appender, signal } = context;
     this.#outbox = new DerivedOutbox({
       stage: name,
       source: options.source,
       reader,
       appender,
-      clock: this.#clock,
+      clock: () => this.#clock.nowMs(),
       signal,
       pause: (ms) => this.#pause(ms),
       log: context.log,
@@ -113,8 +113,8 @@ class DerivingStage<Config> {
     this.#next = cursor?.next ?? start;
     this.#saved = cursor?.next ?? null;
     this.#scanFrom = unpacked?.scanFrom ?? this.#next;
-    this.#savedAtMs = this.#clock();
-    this.#lastFedMs = this.#clock();
+    this.#savedAtMs = this.#clock.monotonicMs();
+    this.#lastFedMs = this.#savedAtMs;
   }
 
   async run(): Promise<void> {
@@ -127,7 +127,7 @@ class DerivingStage<Config> {
       const complete = records.length > 0 ? await this.#step(records) : await this.#idle();
       if (!complete) return; // told to stop before the results were durable: the cursor stays, a replay makes them
       await this.#saveIfDue();
-      if (isDue(this.#clock(), this.#reportedMs, REPORT_MS)) this.#report();
+      if (this.#clock.monotonicMs() - this.#reportedMs >= REPORT_MS) this.#report();
       if (records.length > 0 && records.length < GATHER_BELOW_RECORDS) await this.#pause(GATHER_MS);
       else await setImmediate(); // lets a stop message in, also when every fetch is answered from memory
     }
@@ -159,17 +159,15 @@ class DerivingStage<Config> {
     if (!(await this.#outbox.flush())) return false;
     // A crash from here to the save repeats these inputs; `learn` finds their results in the log.
     this.#next = offset(records.at(-1)!.offset + 1);
-    this.#lastFedMs = this.#clock();
+    this.#lastFedMs = this.#clock.monotonicMs();
     return true;
   }
 
   async #idle(): Promise<boolean> {
-    const nowMs = this.#clock();
-    // Set back, the clock says nothing of how long it has been silent: that is counted from here.
-    this.#lastFedMs = Math.min(this.#lastFedMs, nowMs);
-    const record = this.#derivation.idle?.(nowMs, this.#lastFedMs) ?? null;
+    const silentMs = this.#clock.monotonicMs() - this.#lastFedMs;
+    const record = this.#derivation.idle?.(this.#clock.nowMs(), silentMs) ?? null;
     if (record) {
-      this.#lastFedMs = this.#clock();
+      this.#lastFedMs = this.#clock.monotonicMs();
       await this.#context.appender.appendAll([record]).catch((error: unknown) => {
         this.#context.log('warn', 'the log took no tick, trying again later', { reason: String(error) });
       });
@@ -178,12 +176,12 @@ class DerivingStage<Config> {
   }
 
   async #saveIfDue(): Promise<void> {
-    const due = isDue(this.#clock(), this.#savedAtMs, this.#saveEveryMs);
+    const due = this.#clock.monotonicMs() - this.#savedAtMs >= this.#saveEveryMs;
     if (due || this.#resultsSinceSave >= SAVE_RESULTS) await this.#save();
   }
 
   async #save(): Promise<void> {
-    this.#savedAtMs = this.#clock();
+    this.#savedAtMs = this.#clock.monotonicMs();
     if (this.#saved === this.#next) return;
     if (!this.#outbox.replaying(this.#next)) this.#scanFrom = await this.#context.reader.end();
     const state = packState(this.#scanFrom, this.#derivation.serialise());
@@ -194,7 +192,7 @@ class DerivingStage<Config> {
   }
 
   #report(): void {
-    this.#reportedMs = this.#clock();
+    this.#reportedMs = this.#clock.monotonicMs();
     const { appended, replayed, refused } = this.#outbox.figures;
     this.#context.report({
       ...this.#derivation.figures(),

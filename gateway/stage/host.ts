@@ -3,6 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import { type LogAppender, LogError } from '../log/types.ts';
 import { WORKER_LIMITS } from '../log/worker-limits.ts';
+import { systemClock } from './clock.ts';
 import type { HostMessage, StageInit, StageMessage } from './messages.ts';
 import type { LossTotals, StageFigures } from './types.ts';
 
@@ -56,7 +57,7 @@ export class StageHost<Config = unknown> {
 
   start(): void {
     const { init, entry, logger } = this.#options;
-    const startedAt = Date.now();
+    const startedMs = systemClock.monotonicMs();
     const worker = new Worker(entry, { workerData: init, name: init.name, resourceLimits: WORKER_LIMITS });
     this.#worker = worker;
     worker.on('message', (message: StageMessage) => this.#onMessage(worker, message));
@@ -74,7 +75,7 @@ export class StageHost<Config = unknown> {
       worker.on('exit', () => {
         this.#worker = null;
         if (!this.#stopping) {
-          if (Date.now() - startedAt > BACKOFF_MAX_MS) this.#backoffMs = BACKOFF_FIRST_MS;
+          if (systemClock.monotonicMs() - startedMs > BACKOFF_MAX_MS) this.#backoffMs = BACKOFF_FIRST_MS;
           logger.warn(
             { stage: this.name, retryInMs: this.#backoffMs },
             `stage ${this.name} ended, restarting`,

@@ -4,6 +4,7 @@ import { SOURCE } from '../../ledger/format/record.ts';
 import type { TemplatesConfig } from '../codecs/config.ts';
 import { numericFields } from '../codecs/fields.ts';
 import { TopicTemplates } from '../codecs/template.ts';
+import { type Clock, systemClock } from '../stage/clock.ts';
 import type { DerivedResult } from '../stage/derived.ts';
 import { type Derivation, runDerivation } from '../stage/deriving.ts';
 import type { StageContext } from '../stage/types.ts';
@@ -28,8 +29,8 @@ function resultOf(result: WindowResult): DerivedResult {
   };
 }
 
-/** The body of the windows stage. `clock` (unix ms) decides when to tick and stamps the results' receipt. */
-export function windowsStage(clock: () => number = Date.now) {
+/** The body of the windows stage. `clock` decides when to tick and stamps the results' receipt. */
+export function windowsStage(clock: Clock = systemClock) {
   return async (context: StageContext<WindowsStageConfig>): Promise<void> => {
     const templates = new TopicTemplates(context.config.templates);
     const { windows: config } = context.config;
@@ -40,8 +41,8 @@ export function windowsStage(clock: () => number = Date.now) {
       serialise: () => windows.serialise(),
       figures: () => ({ ...windows.figures(), watermarkMs: windows.watermarkMs }),
       // The advance of time goes through the log like everything else, so that a replay sees it at the same place.
-      idle: (nowMs, lastFedMs) => {
-        if (nowMs - lastFedMs < idleMs || nowMs < windows.dueMs) return null;
+      idle: (nowMs, silentMs) => {
+        if (silentMs < idleMs || nowMs < windows.dueMs) return null;
         const empty = new Uint8Array(0);
         return {
           eventMs: nowMs,

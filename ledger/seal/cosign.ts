@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '../../gateway/stage/clock.ts';
 import type { StageContext } from '../../gateway/stage/types.ts';
 import { type CosignAlarm, Cosigner, type SignedCheckpoint } from '../cosign/cosigner.ts';
 import { decodeMemory, encodeMemory } from '../cosign/memory.ts';
@@ -14,7 +15,7 @@ import { loadKeyFile } from '../keys/file.ts';
 import { directoryTiles } from '../tiles/source.ts';
 import type { SealerConfig } from './config.ts';
 import { nextKeyPath } from './key.ts';
-import type { SealClock, Sealer } from './sealer.ts';
+import type { Sealer } from './sealer.ts';
 
 /** Where state.db keeps what is known of the authorities. */
 const CURSOR = 'cosigner';
@@ -22,12 +23,12 @@ const POLL_MS = 20;
 
 export class CosignSide {
   readonly #context: StageContext<SealerConfig>;
-  readonly #clock: SealClock;
+  readonly #clock: Clock;
   #cosigner: Cosigner | null = null;
   #sealer: Sealer | null = null;
   #alarm: CosignAlarm | null = null;
 
-  constructor(context: StageContext<SealerConfig>, clock: SealClock) {
+  constructor(context: StageContext<SealerConfig>, clock: Clock) {
     this.#context = context;
     this.#clock = clock;
   }

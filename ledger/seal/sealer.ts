@@ -1,5 +1,6 @@
 // Turns durable records into blocks, tiles and a signed checkpoint, in the one order in which a crash cannot make two
 // histories. Opened by open.ts only, which settles what an earlier run left; refuses to go on after a failed round.
+import type { Clock } from '../../gateway/stage/clock.ts';
 import { toBase64 } from '../format/base64.ts';
 import { type Block, encodeBlock } from '../format/block.ts';
 import { CLOCK_STEP_CAUSE } from '../format/block-rules.ts';
@@ -34,13 +35,6 @@ const RECORD_FORMAT = 1;
 
 const encoder = new TextEncoder();
 
-export interface SealClock {
-  /** Unix ms. May step. */
-  nowMs(): number;
-  /** Whole ms since this run of the gateway began. Never steps back. */
-  monotonicMs(): number;
-}
-
 /** The part of StateStore the sealer needs. */
 export interface CheckpointStore {
   loadCheckpoint(): { size: number; note: string } | null;
@@ -51,7 +45,7 @@ export interface SealerPorts {
   readonly dataDir: string;
   readonly config: SealerConfig;
   readonly disk: LedgerDisk;
-  readonly clock: SealClock;
+  readonly clock: Clock;
   readonly key: GatewayKey;
   /** During a key rotation: the key that takes over. */
   readonly nextKey?: GatewayKey | null;

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LogError, type LogReader } from '../../gateway/log/types.ts';
+import { type Clock, systemClock } from '../../gateway/stage/clock.ts';
 import type { StageContext } from '../../gateway/stage/types.ts';
 import { type Offset, offset } from '../format/brand.ts';
 import { formatVerifierKey } from '../format/note.ts';
@@ -19,7 +20,7 @@ import { loadOrCreateGatewayKey, nextKeyPath } from './key.ts';
 import { LossAccount, REFUSED_CAUSE } from './losses.ts';
 import { openSealer } from './open.ts';
 import { declareRemovals } from './prune.ts';
-import type { SealClock, Sealer } from './sealer.ts';
+import type { Sealer } from './sealer.ts';
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 /** While a round is open the log is looked at this often; a busy log is read without pauses. */
@@ -37,15 +38,9 @@ const CHANGES_MS = 1_000;
 /** At the end of a run the last checkpoint has this long to become final. */
 const FINISH_MS = 2_000;
 
-/** process.uptime counts CLOCK_MONOTONIC from the start of the process, the same in every thread. */
-export const systemClock: SealClock = {
-  nowMs: () => Date.now(),
-  monotonicMs: () => Math.floor(process.uptime() * 1_000),
-};
-
 export interface SealStagePorts {
   readonly disk: LedgerDisk;
-  readonly clock: SealClock;
+  readonly clock: Clock;
 }
 
 export async function sealStage(
@@ -106,7 +101,7 @@ class SealLoop {
   readonly #sealer: Sealer;
   readonly #cosign: CosignSide;
   readonly #losses: LossAccount;
-  readonly #clock: SealClock;
+  readonly #clock: Clock;
   readonly #isCritical: IsCritical | null;
   /** Monotonic time at which the open round is committed, null while none is open. */
   #deadlineMs: number | null = null;
@@ -116,7 +111,7 @@ class SealLoop {
   /** Monotonic time at which losses are next put into the ledger. */
   #lossesMs: number;
 
-  constructor(context: StageContext<SealerConfig>, sealer: Sealer, cosign: CosignSide, clock: SealClock) {
+  constructor(context: StageContext<SealerConfig>, sealer: Sealer, cosign: CosignSide, clock: Clock) {
     const { config, state, name } = context;
     this.#context = context;
     this.#sealer = sealer;

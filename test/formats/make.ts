@@ -23,6 +23,7 @@ import { ledgerSchema, type SealerConfig } from '../../ledger/seal/config.ts';
 import { sealStage } from '../../ledger/seal/stage.ts';
 import { modelsConfigSchema } from '../../models/config.ts';
 import { modelStage } from '../../models/stage.ts';
+import { clockOf } from '../support/clock.ts';
 
 export const ORIGIN = 'formats.example.com/v1';
 const START_MS = 1_763_600_000_000;
@@ -127,7 +128,7 @@ async function derive(dataDir: string, log: Log): Promise<void> {
   await runStageOnce(dataDir, log, {
     name: 'windows',
     // Time moves on where nothing arrives: windows are closed by a tick, a record of the gateway's own.
-    body: windowsStage(() => (nowMs += 3_000)),
+    body: windowsStage(clockOf(() => (nowMs += 3_000))),
     idleFetches: 6,
     config: {
       windows: windowsConfigSchema.parse([{ name: 'minute', sizeMs: 20_000, allowedLatenessMs: 2_000 }]),
@@ -136,7 +137,7 @@ async function derive(dataDir: string, log: Log): Promise<void> {
   });
   await runStageOnce(dataDir, log, {
     name: 'model:anomaly',
-    body: modelStage(() => START_MS + 400_000),
+    body: modelStage(clockOf(() => START_MS + 400_000)),
     config: {
       model: modelsConfigSchema.parse([{ name: 'anomaly', warmupRecords: 4, refractoryRecords: 8 }])[0]!,
       templates,

@@ -5,6 +5,7 @@ import { type RecordInput, SOURCE } from '../../ledger/format/record.ts';
 import { modelsConfigSchema } from '../../models/config.ts';
 import { type ModelStageConfig, modelStage } from '../../models/stage.ts';
 import { Plant, runThroughKills } from '../gateway/stage/deriving-harness.ts';
+import { clockOf } from '../support/clock.ts';
 
 const plants: Plant[] = [];
 afterEach(() => {
@@ -49,7 +50,7 @@ const runOn = (plant: Plant, step: number) => (killAt?: number) => {
   let nowMs = START_MS + 1_000_000;
   return plant.run({
     name: 'model:anomaly',
-    body: modelStage(() => (nowMs += 300)),
+    body: modelStage(clockOf(() => (nowMs += 300))),
     config,
     step,
     ...(killAt === undefined ? {} : { killAt }),

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { logConfigSchema } from '../../gateway/log/config.ts';
 import { type Log, openLog } from '../../gateway/log/log.ts';
+import { systemClock } from '../../gateway/stage/clock.ts';
 import { StageHost } from '../../gateway/stage/host.ts';
 import type { StageFigures } from '../../gateway/stage/types.ts';
 import { StateStore } from '../../gateway/state/state.ts';
@@ -105,7 +106,7 @@ function start(options: Partial<ForwarderOptions> = {}, config: Partial<Forwarde
         clientId: 'gateway',
         credentials: async () => ({}),
       }),
-      now: Date.now,
+      clock: systemClock,
       random: Math.random,
       signal: stop.signal,
       report(latest) {
@@ -167,7 +168,7 @@ test('continues at its cursor after a restart, repeating nothing that was acknow
 test('a clock set forth and back again holds up neither the cursor nor the figures', async () => {
   let aheadMs = 40 * 86_400_000;
   await append(10);
-  const forwarder = start({ now: () => Date.now() + aheadMs });
+  const forwarder = start({ clock: { ...systemClock, nowMs: () => Date.now() + aheadMs } });
   await seen(9);
   await expect.poll(() => state.loadCursor(NAME)?.next, { timeout: 30_000 }).toBe(10);
   aheadMs = 0;

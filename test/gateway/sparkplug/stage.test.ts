@@ -13,6 +13,7 @@ import { windowsConfigSchema } from '../../../gateway/windows/config.ts';
 import { windowsStage } from '../../../gateway/windows/stage.ts';
 import { offset } from '../../../ledger/format/brand.ts';
 import { type RecordInput, SOURCE } from '../../../ledger/format/record.ts';
+import { clockOf } from '../../support/clock.ts';
 import { Plant, runThroughKills } from '../stage/deriving-harness.ts';
 import { ARRAYS, arraysPayload, bdSeq, encode, structuredPayload, type TahuPayload } from './payloads.ts';
 
@@ -105,7 +106,7 @@ test('windows take them by the topics they were sent under, and by the times the
   let flagged: unknown = null;
   await plant.run({
     name: 'windows',
-    body: windowsStage(() => NOW),
+    body: windowsStage(clockOf(() => NOW)),
     config: {
       windows: windowsConfigSchema.parse([{ name: 'minute', topics: ['spBv1.0/G/#'] }]),
       templates: templatesSchema.parse(undefined),

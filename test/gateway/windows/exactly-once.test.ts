@@ -2,10 +2,12 @@
 import fc from 'fast-check';
 import { afterEach, expect, test } from 'vitest';
 import { templatesSchema } from '../../../gateway/codecs/config.ts';
+import type { Clock } from '../../../gateway/stage/clock.ts';
 import { windowsConfigSchema } from '../../../gateway/windows/config.ts';
 import { type WindowsStageConfig, windowsStage } from '../../../gateway/windows/stage.ts';
 import { TICK_TOPIC } from '../../../gateway/windows/tumbling.ts';
 import { type RecordInput, SOURCE } from '../../../ledger/format/record.ts';
+import { clockOf } from '../../support/clock.ts';
 import { Plant, runThroughKills } from '../stage/deriving-harness.ts';
 
 const plants: Plant[] = [];
@@ -47,9 +49,9 @@ const inputs = Array.from({ length: 66 }, (_, at) =>
 );
 
 /** Each look at the clock is 400 ms later, so that saves and figures come every few steps. */
-function quickClock(): () => number {
+function quickClock(): Clock {
   let nowMs = START_MS + 1_000_000;
-  return () => (nowMs += 400);
+  return clockOf(() => (nowMs += 400));
 }
 
 const runOn =
@@ -129,7 +131,12 @@ test('killed a second time between saves of a replay, it still knows what the fi
     const plant = newPlant();
     await plant.append(inputs);
     // Its clock stands still, so the first run appends nearly everything and saves nothing.
-    await expect(runOn(plant, () => START_MS)(14)).rejects.toThrow('killed');
+    await expect(
+      runOn(
+        plant,
+        clockOf(() => START_MS),
+      )(14),
+    ).rejects.toThrow('killed');
     await runThroughKills(runOn(plant), [killAt]);
     expect((await plant.results(SOURCE.window)).sort()).toEqual([...results].sort());
   }
@@ -158,7 +165,7 @@ test('when devices fall silent, one tick through the log closes what is past its
   for (const stepMs of [0, 6_000]) {
     await plant.run({
       name: 'windows',
-      body: windowsStage(() => (nowMs += stepMs)),
+      body: windowsStage(clockOf(() => (nowMs += stepMs))),
       config,
       onReport: (given) => figures.push(given),
     });
@@ -168,7 +175,7 @@ test('when devices fall silent, one tick through the log closes what is past its
   // The run that ticked stops before it reads the tick; the next one does.
   await plant.run({
     name: 'windows',
-    body: windowsStage(() => nowMs),
+    body: windowsStage(clockOf(() => nowMs)),
     config,
     onReport: (given) => figures.push(given),
   });
