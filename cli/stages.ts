@@ -12,6 +12,7 @@ import { parsePolicy } from '../ledger/format/policy.ts';
 import { newBootId, type SealerConfig } from '../ledger/seal/config.ts';
 import type { TimestampConfig } from '../ledger/timestamp/config.ts';
 import type { ModelStageConfig } from '../models/stage.ts';
+import { withoutTelemetry } from '../models/telemetry.ts';
 import type { ForwarderConfig } from '../sync/config.ts';
 import type { GatewayConfig } from './config/schema.ts';
 import { CommandError, EXIT } from './errors.ts';
@@ -40,6 +41,7 @@ export class Stages {
   #lossTimer: NodeJS.Timeout | null = null;
 
   constructor(config: GatewayConfig, origin: string, log: Log, shared: Shared) {
+    withoutTelemetry();
     this.#config = config;
     this.#log = log;
     this.#shared = shared;

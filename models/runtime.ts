@@ -1,6 +1,6 @@
 // Owns the ONNX session: many windows in, deviations out, one thread. Refuses to interpret what comes out.
-import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { ModelError, type ShippedModel } from './registry.ts';
+import { withoutTelemetry } from './telemetry.ts';
 
 /** Windows of one run. Larger batches gain little (see the benchmark notes), smaller runs are filled up to it. */
 export const BATCH = 32;
@@ -15,8 +15,22 @@ export interface Runtime {
   close(): Promise<void>;
 }
 
+/** Loads onnxruntime (some 45 MB of memory) with the first windows, for a gateway may never see a series worth scoring. */
+export function lazyRuntime(model: ShippedModel): Runtime {
+  let opened: Promise<Runtime> | null = null;
+  return {
+    run: async (windows) => {
+      opened ??= openRuntime(model);
+      return (await opened).run(windows);
+    },
+    close: async () => (await opened?.catch(() => null))?.close(),
+  };
+}
+
 export async function openRuntime(model: ShippedModel): Promise<Runtime> {
   const { sidecar, bytes } = model;
+  withoutTelemetry();
+  const { InferenceSession, Tensor } = await import('onnxruntime-node');
   const channels = sidecar.channels.length;
   const session = await InferenceSession.create(bytes, {
     executionProviders: ['cpu'],
@@ -24,6 +38,9 @@ export async function openRuntime(model: ShippedModel): Promise<Runtime> {
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
+    // Tensors of one small batch: an arena that keeps what it once had gains nothing.
+    enableCpuMemArena: false,
+    enableMemPattern: false,
     logSeverityLevel: 3,
   });
   if (

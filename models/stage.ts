@@ -16,7 +16,7 @@ import { type JudgeSettings, judge } from './anomaly.ts';
 import type { ModelConfig } from './config.ts';
 import { type Series, SeriesStore, writeWindow } from './features.ts';
 import { loadModel, type ModelSidecar } from './registry.ts';
-import { BATCH, openRuntime, type Runtime } from './runtime.ts';
+import { BATCH, lazyRuntime, type Runtime } from './runtime.ts';
 import { decodeSeries, encodeSeries } from './series-state.ts';
 
 export interface ModelStageConfig {
@@ -199,7 +199,7 @@ export function modelStage(clock: Clock = systemClock) {
   return async (context: StageContext<ModelStageConfig>): Promise<void> => {
     const { model: config } = context.config;
     const model = await loadModel(config.model);
-    const runtime = await openRuntime(model);
+    const runtime = lazyRuntime(model);
     try {
       const templates = new TopicTemplates(context.config.templates);
       const scorer = new Scorer({ config, templates, sidecar: model.sidecar, runtime });
