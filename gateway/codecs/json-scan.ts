@@ -1,5 +1,5 @@
 // Finds where a top-level member's value, or an array's elements, stand in a JSON text, so that they can be stored byte
-// for byte. Refuses to validate: the caller has parsed the same bytes already.
+// for byte. Refuses to validate values: the caller has parsed the same bytes already, or parses what it is given.
 //
 //   object = ws "{" [ member *( "," member ) ] ws "}"       RFC 8259 §4
 //   member = ws string ws ":" ws value
@@ -88,20 +88,48 @@ export function memberFinder(nameText: string): (text: Buffer) => Buffer | null 
   };
 }
 
+/**
+ * The exact bytes (views) of an array's elements, one after the other. Sees to what stands between and around them;
+ * whether each is a JSON value is left to whoever parses them.
+ */
+export class ArrayElements {
+  readonly isArray: boolean;
+  readonly #text: Buffer;
+  #at: number;
+  #ended: boolean;
+
+  constructor(text: Buffer) {
+    this.#text = text;
+    this.#at = skipSpace(text, 0);
+    this.isArray = text[this.#at] === OPEN_BRACKET;
+    this.#at = skipSpace(text, this.#at + 1);
+    this.#ended = text[this.#at] === CLOSE_BRACKET;
+  }
+
+  /** Null after the last one, and where no element can stand: see `isWhole`. */
+  next(): Buffer | null {
+    const text = this.#text;
+    if (this.#ended || this.#at >= text.length) return null;
+    const start = this.#at;
+    const end = skipValue(text, start);
+    this.#at = skipSpace(text, end);
+    if (text[this.#at] === COMMA) this.#at = skipSpace(text, this.#at + 1);
+    else if (text[this.#at] === CLOSE_BRACKET) this.#ended = true;
+    else this.#at = text.length;
+    return text.subarray(start, end);
+  }
+
+  /** After the last one: the array ended, and nothing follows it. */
+  get isWhole(): boolean {
+    return this.#ended && skipSpace(this.#text, this.#at + 1) === this.#text.length;
+  }
+}
+
 /** The exact bytes (views) of the elements of `text`, which must be a valid JSON text; null when it is no array. */
 export function arrayElements(text: Buffer): Buffer[] | null {
-  let at = skipSpace(text, 0);
-  if (text[at] !== OPEN_BRACKET) return null;
-  const elements: Buffer[] = [];
-  for (
-    at = skipSpace(text, at + 1);
-    at < text.length && text[at] !== CLOSE_BRACKET;
-    at = skipSpace(text, at + 1)
-  ) {
-    const end = skipValue(text, at);
-    elements.push(text.subarray(at, end));
-    at = skipSpace(text, end);
-    if (text[at] !== COMMA) break;
-  }
-  return elements;
+  const elements = new ArrayElements(text);
+  if (!elements.isArray) return null;
+  const all: Buffer[] = [];
+  for (let element = elements.next(); element !== null; element = elements.next()) all.push(element);
+  return all;
 }

@@ -61,8 +61,9 @@ export function protocolLines(body: Buffer, linesMax: number): ProtocolLine[] | 
 /** Position of the LF that ends the line beginning at `from`: one inside a field's quoted text does not. */
 function lineEnd(body: Buffer, from: number): number {
   const plain = body.indexOf(LF, from);
-  const first = body.indexOf(QUOTE, from);
-  if (first === -1 || (plain !== -1 && first > plain)) return plain === -1 ? body.length : plain;
+  // Looked for in this line only: a body without any quote would be gone through for each of its lines.
+  if (!body.subarray(from, plain === -1 ? body.length : plain).includes(QUOTE))
+    return plain === -1 ? body.length : plain;
   let quoted = false;
   let inFields = false;
   for (let at = from; at < body.length; at += 1) {

@@ -43,11 +43,19 @@ function isPart(part: Buffer, whole: Buffer): boolean {
   return part.length === 0 || (part.buffer === whole.buffer && part.byteOffset >= whole.byteOffset);
 }
 
+/** What sliced work comes to when it is not interrupted. */
+function finished<T>(work: Generator<void, T, void>): T {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+  }
+}
+
 const batch = (name: string, split: Split, good: readonly Uint8Array[]): Target => ({
   name,
   good,
   check: (bytes, isGood) => {
-    const items = split(bytes, ITEMS_MAX);
+    const items = finished(split(bytes, { maxBatchLines: ITEMS_MAX, maxPayloadBytes: 1_048_576 }));
     if (typeof items === 'string') {
       if (isGood && items !== 'too-many') throw new Error(`good input is refused: ${items}`);
       return;

@@ -132,7 +132,10 @@ export class BodyReader {
       return;
     }
     let left = this.#config.maxDrainBytes;
+    let stopped = false;
     const stop = () => {
+      if (stopped) return;
+      stopped = true;
       clearTimeout(timer);
       response.end();
       // Node would read on for the next request: there is none to come.

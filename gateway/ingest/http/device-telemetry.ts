@@ -42,34 +42,39 @@ function submit(
     exchange.refuse({ code: 'malformed', detail: 'the body is not valid UTF-8' });
     return;
   }
-  const items = jsonArrayItems(body, config.maxBatchLines);
-  if (items === 'too-many') {
-    const detail = `the array has more than ${config.maxBatchLines} elements`;
-    exchange.refuse({ code: 'too-large', detail });
-    return;
-  }
-  const one = typeof items === 'string' ? jsonObject(body) : null;
-  if (typeof items === 'string' && one === null) {
-    exchange.refuse({ code: 'malformed', detail: 'the body is neither a JSON object nor an array of them' });
-    return;
-  }
-  const all = typeof items === 'string' ? [{ number: 1, payload: body, json: one, problem: null }] : items;
-  if (all.length === 0) {
-    exchange.answer(200, [], '');
-    return;
-  }
-  const shared = {
-    ...named,
-    source: SOURCE.http,
-    connection: exchange.request.socket,
-    fallbackDevice: '',
-    contentType: 'application/json',
-    sequence: null,
-    eventMs: null,
-  };
-  submitBatch(admission, all, shared, (result, refusal) => {
-    if (refusal === null) exchange.answer(200, [], '');
-    else exchange.refused(refusal, result);
+  exchange.sliced(jsonArrayItems(body, config), (items) => {
+    if (items === 'too-many') {
+      const detail = `the array has more than ${config.maxBatchLines} elements`;
+      exchange.refuse({ code: 'too-large', detail });
+      return;
+    }
+    const one = typeof items === 'string' ? jsonObject(body) : null;
+    if (typeof items === 'string' && one === null) {
+      exchange.refuse({
+        code: 'malformed',
+        detail: 'the body is neither a JSON object nor an array of them',
+      });
+      return;
+    }
+    const all = typeof items === 'string' ? [{ number: 1, payload: body, json: one, problem: null }] : items;
+    if (all.length === 0) {
+      exchange.answer(200, [], '');
+      return;
+    }
+    const shared = {
+      ...named,
+      source: SOURCE.http,
+      connection: exchange.request.socket,
+      fallbackDevice: '',
+      contentType: 'application/json',
+      sequence: null,
+      eventMs: null,
+    };
+    const submitting = submitBatch(admission, all, shared, (result, refusal) => {
+      if (refusal === null) exchange.answer(200, [], '');
+      else exchange.refused(refusal, result);
+    });
+    exchange.sliced(submitting);
   });
 }
 

@@ -9,6 +9,7 @@ import { type Problem, writeProblem } from '../problem.ts';
 import type { BodyReader } from './body.ts';
 import type { HttpIngestConfig } from './config.ts';
 import { type HttpRefusal, problemOf, type Refuse, type Refused, refusalOf } from './refusal.ts';
+import type { Sliced, Slices } from './slices.ts';
 
 export interface ExchangeParts {
   readonly admission: Admission;
@@ -16,6 +17,7 @@ export interface ExchangeParts {
   readonly http: HttpIngestConfig;
   readonly door: Door;
   readonly bodies: BodyReader;
+  readonly slices: Slices;
   /** Hears what failed inside; the caller learns nothing of it. */
   onError(error: unknown, request: IncomingMessage): void;
 }
@@ -107,9 +109,18 @@ export class Exchange {
     try {
       work();
     } catch (error) {
-      this.parts.onError(error, this.request);
-      if (!this.response.headersSent) this.#refuse(INTERNAL);
+      this.#failed(error);
     }
+  }
+
+  /** Work that may be long: the event loop gets to others in between. */
+  sliced<T>(work: Sliced<T>, done: (result: T) => void = () => {}): void {
+    this.parts.slices.run(work, done, (error) => this.#failed(error));
+  }
+
+  #failed(error: unknown): void {
+    this.parts.onError(error, this.request);
+    if (!this.response.headersSent) this.#refuse(INTERNAL);
   }
 
   #refuse(problem: Problem, more?: object): void {

@@ -21,6 +21,7 @@ import { BatchOutcomes, type BatchResult } from './batch.ts';
 import type { Exchange } from './exchange.ts';
 import { JSON_HEAD } from './records.ts';
 import { problemOf, type Refused, refusalOf } from './refusal.ts';
+import type { Sliced } from './slices.ts';
 import type { TopicFiller } from './topic-levels.ts';
 
 /** Both versions' words for a unit. */
@@ -36,6 +37,8 @@ const PRECISIONS: Readonly<Record<string, Precision>> = {
   m: 'm',
   h: 'h',
 };
+/** Lines between two places where the work may be interrupted. */
+const SLICE_LINES = 128;
 const QUERY_BODY_BYTES_MAX = 65_536;
 const QUOTED_CHARACTERS_MAX = 256;
 /** Their clients look for a number; the word says who answers. */
@@ -104,8 +107,19 @@ function submitLines(exchange: Exchange, target: WriteTarget, body: Buffer): voi
     return;
   }
   const outcomes = new BatchOutcomes(lines.length, (result, refusal) => answer(exchange, result, refusal));
-  for (const line of lines)
+  exchange.sliced(submitEach(exchange, target, lines, outcomes));
+}
+
+function* submitEach(
+  exchange: Exchange,
+  target: WriteTarget,
+  lines: readonly ProtocolLine[],
+  outcomes: BatchOutcomes,
+): Sliced<void> {
+  for (const [index, line] of lines.entries()) {
     submitLine(exchange, target, line, (outcome) => outcomes.add(line.number, outcome));
+    if (index % SLICE_LINES === SLICE_LINES - 1) yield;
+  }
 }
 
 function submitLine(

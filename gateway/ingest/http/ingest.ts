@@ -12,6 +12,7 @@ import { DEVICE_TELEMETRY, deviceTelemetry } from './device-telemetry.ts';
 import { Exchange, type ExchangeParts } from './exchange.ts';
 import { health, ping, query, writeLines } from './influx.ts';
 import { INGEST_PREFIX, ingestRecords } from './records.ts';
+import { Slices } from './slices.ts';
 import { topicFiller } from './topic-levels.ts';
 
 export interface HttpIngestOptions {
@@ -48,7 +49,15 @@ export class HttpIngest {
       const route = this.#route(url.split('?', 1)[0]!)?.path;
       logger.error({ err, method, route }, 'a request failed inside the gateway');
     };
-    this.#parts = { admission, config, http, door, bodies: new BodyReader(http), onError };
+    this.#parts = {
+      admission,
+      config,
+      http,
+      door,
+      bodies: new BodyReader(http),
+      slices: new Slices(),
+      onError,
+    };
     const deviceTopic = topicFiller(http.deviceTopic);
     this.#telemetry = {
       path: '/api/v1/:token/telemetry',

@@ -133,20 +133,22 @@ function submitMany(
     exchange.refuse({ code: 'malformed', detail });
     return;
   }
-  const items = kind.split(body, config.maxBatchLines);
-  if (items === 'too-many') {
-    const detail = `the batch has more than ${config.maxBatchLines} records`;
-    exchange.refuse({ code: 'too-large', detail });
-  } else if (typeof items === 'string') exchange.refuse({ code: 'malformed', detail: items });
-  else if (items.length === 0) exchange.refuse({ code: 'malformed', detail: 'the batch has no records' });
-  else {
-    const shared = { ...submissionOf(exchange, principal, head), contentType: kind.contentType };
-    submitBatch(admission, items, shared, (result, refusal) => {
-      if (result.accepted + result.duplicates > 0) exchange.answer(202, JSON_HEAD, asciiJson(result));
-      else if (refusal?.kind === 'shed') exchange.refused(refusal, result);
-      else exchange.refusedBatch(result);
-    });
-  }
+  exchange.sliced(kind.split(body, config), (items) => {
+    if (items === 'too-many') {
+      const detail = `the batch has more than ${config.maxBatchLines} records`;
+      exchange.refuse({ code: 'too-large', detail });
+    } else if (typeof items === 'string') exchange.refuse({ code: 'malformed', detail: items });
+    else if (items.length === 0) exchange.refuse({ code: 'malformed', detail: 'the batch has no records' });
+    else {
+      const shared = { ...submissionOf(exchange, principal, head), contentType: kind.contentType };
+      const submitting = submitBatch(admission, items, shared, (result, refusal) => {
+        if (result.accepted + result.duplicates > 0) exchange.answer(202, JSON_HEAD, asciiJson(result));
+        else if (refusal?.kind === 'shed') exchange.refused(refusal, result);
+        else exchange.refusedBatch(result);
+      });
+      exchange.sliced(submitting);
+    }
+  });
 }
 
 /** So that its length in bytes is its length. */

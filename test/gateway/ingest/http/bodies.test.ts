@@ -222,3 +222,22 @@ test('other methods are 405, and say which are served', async () => {
   expect(response.headers.get('allow')).toBe('POST');
   expect((await fetch(`${served.base}/api/v1/ingest`)).status).toBe(404);
 });
+
+test('a client that goes on sending a refused body is cut off once, not once for each chunk', async () => {
+  await again({ http: { maxDrainBytes: 0 } });
+  let chunks = 0;
+  let listeners = 0;
+  served.server.on('request', (request) => {
+    request.on('data', () => {
+      chunks += 1;
+      listeners = Math.max(listeners, request.socket.listenerCount('finish'));
+    });
+  });
+  const socket = connect(Number(new URL(served.base).port), '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write('POST /api/v1/ingest/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 67108864\r\n\r\n');
+  socket.write(Buffer.alloc(16 * 1024 * 1024));
+  await new Promise((resolve) => socket.once('close', resolve));
+  expect(chunks).toBeGreaterThan(0);
+  expect(listeners).toBeLessThanOrEqual(1);
+});
