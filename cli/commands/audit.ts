@@ -1,16 +1,16 @@
 // `tidemark audit`: the whole history of a gateway, from its data directory or from a running gateway.
-import { existsSync, renameSync, writeFileSync } from 'node:fs';
-import { FormatError } from '../../ledger/format/errors.ts';
+import { writeFileSync } from 'node:fs';
 import { type AuditOptions, type AuditReport, audit } from '../../ledger/fsck/audit.ts';
-import { type AuditState, formatAuditState, parseAuditState } from '../../ledger/fsck/auditstate.ts';
 import { formatHtmlReport } from '../../ledger/fsck/htmlreport.ts';
 import { SourceError, showToken } from '../../ledger/fsck/httpsource.ts';
 import { formatReport } from '../../ledger/fsck/report.ts';
+import { readState, writeState } from '../audit-state.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { Progress } from '../progress.ts';
-import { readText, trustOf } from '../trust.ts';
+import { stampedCheckpoints } from '../stamped.ts';
+import { trustOf } from '../trust.ts';
 import { watch } from '../watch.ts';
 
 /** Of the gateway's default heartbeat: a newest block older than this is an alarm of --watch. */
@@ -37,6 +37,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const progress = new Progress(invocation.flag('json') || invocation.flag('watch'));
   let state = stateFile === undefined ? undefined : readState(stateFile);
   const options = (): AuditOptions => ({
+    stamps: stampedCheckpoints(invocation, isUrl ? null : source),
     policy: trust?.policy,
     gatewayKey: trust?.gatewayKey,
     device,
@@ -66,25 +67,6 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
 function textOf(report: AuditReport, file: string): string {
   if (file.endsWith('.html')) return formatHtmlReport(report, Date.now());
   return file.endsWith('.json') ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report);
-}
-
-function readState(file: string): AuditState | undefined {
-  if (!existsSync(file)) return undefined;
-  try {
-    return parseAuditState(readText(file, 'state file'));
-  } catch (error) {
-    if (!(error instanceof FormatError)) throw error;
-    throw new CommandError(EXIT.usage, `${file}: ${error.message}`, {
-      hint: 'the auditor’s own file was damaged: remove it to begin anew, and know that what was audited before is then not compared',
-      cause: error,
-    });
-  }
-}
-
-/** The old or the new one is there after a crash. */
-function writeState(file: string, state: AuditState): void {
-  writeFileSync(`${file}.new`, formatAuditState(state));
-  renameSync(`${file}.new`, file);
 }
 
 async function watching(

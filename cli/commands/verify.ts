@@ -1,14 +1,17 @@
 // `tidemark verify`: a proof file checked offline, step by step.
 import { FormatError } from '../../ledger/format/errors.ts';
+import { toHex } from '../../ledger/format/hash.ts';
+import { policyHash } from '../../ledger/format/policy.ts';
 import { asProofFile } from '../../ledger/format/tlog-proof.ts';
 import { isEvidence } from '../../ledger/verify/evidence.ts';
 import { type VerifyReport, verifyProof } from '../../ledger/verify/index.ts';
 import type { Invocation } from '../command.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { verifyEvidence } from '../evidence.ts';
+import { type InForce, inForce } from '../in-force.ts';
 import { stampLine, stampOf } from '../stamp.ts';
 import { fileLine, storedFile } from '../stored-file.ts';
-import { readText, type Trust, trustOf } from '../trust.ts';
+import { readText, trustOf } from '../trust.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const file = invocation.positionals[0]!;
@@ -16,16 +19,17 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const trust = trustOf(invocation);
   if (isEvidence(text)) return verifyEvidence(text, trust, invocation.flag('json'));
   const proofText = asProofFileOr(text);
-  const report = verifyProof(proofText, trust ?? {});
+  const used = inForce(invocation, trust, proofText);
+  const report = verifyProof(proofText, used.options);
   const stamp = report.valid ? stampOf(invocation, proofText) : null;
   const stored = report.valid ? storedFile(invocation, proofText) : null;
   if (invocation.flag('json'))
     process.stdout.write(
-      `${JSON.stringify({ ...report, trusted: trust?.from ?? null, timestamp: stamp, file: stored })}\n`,
+      `${JSON.stringify({ ...report, trusted: used.from, timestamp: stamp, file: stored })}\n`,
     );
   else
     process.stdout.write(
-      (stored ? fileLine(stored) : '') + (stamp ? stampLine(stamp) : '') + format(report, trust),
+      (stored ? fileLine(stored) : '') + (stamp ? stampLine(stamp) : '') + format(report, used),
     );
   if ((stamp && 'problem' in stamp) || stored?.ok === false) return EXIT.negative;
   if (report.status === 'unusable') return EXIT.usage;
@@ -50,7 +54,7 @@ const MARKS = new Map<boolean | null, string>([
   [null, '–   '],
 ]);
 
-function format(report: VerifyReport, trust: Trust | null): string {
+function format(report: VerifyReport, { from, options }: InForce): string {
   if (report.problem) return `unusable: ${report.problem.message} (${report.problem.code})\n`;
   const width = Math.max(...report.steps.map((step) => step.name.length));
   const lines = report.steps.map(
@@ -70,13 +74,19 @@ function format(report: VerifyReport, trust: Trust | null): string {
   if (times.sealedMs !== null) lines.push(`sealed      ${iso(times.sealedMs)} by the gateway’s clock`);
   if (times.existedByMs !== null)
     lines.push(`existed by  ${iso(times.existedByMs)} by the authorities’ clocks`);
-  lines.push(
-    `trusting    ${trust?.from ?? 'nothing: give --policy FILE or --key KEY'}`,
-    '',
-    VERDICTS[report.status],
-    '',
-  );
+  lines.push(`trusting    ${from ?? 'nothing: give --policy FILE or --key KEY'}`);
+  const isOpen = report.status === 'pending' || report.status === 'invalid';
+  if (isOpen && report.block && sealedUnderAnother(report.block.policyHash, options.policy))
+    lines.push(
+      `note        the block was sealed under another policy (${report.block.policyHash.slice(0, 16)}): policies change; with --state FILE of an audit a proof is judged by the one in force at its checkpoint`,
+    );
+  lines.push('', VERDICTS[report.status], '');
   return lines.join('\n');
+}
+
+function sealedUnderAnother(named: string, policy: InForce['options']['policy']): boolean {
+  if (policy === undefined) return false;
+  return toHex(typeof policy === 'string' ? policyHash(policy) : policy.hash) !== named;
 }
 
 const iso = (ms: number) => (Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`);

@@ -59,12 +59,18 @@ export const PROOF_COMMANDS: readonly CommandSpec[] = [
   {
     name: 'verify',
     summary: 'check a proof file, offline',
-    usage: 'FILE [--policy FILE | --key KEY]',
+    usage: 'FILE [--policy FILE | --key KEY] [--state FILE]',
     about:
       'Says each step on a line. Without --policy or --key it trusts the gateway key of the data directory here, if there is one. Exit 0 valid, 1 invalid, 2 unusable input or nothing to trust.',
     options: {
       policy: SHARED.policy,
       key: SHARED.key,
+      state: {
+        type: 'string',
+        value: 'FILE',
+        about:
+          'of `tidemark audit`: judge by the policy and keys that were in force at the proof’s checkpoint, where they changed since',
+      },
       ...PLACE,
       file: {
         type: 'string',
@@ -117,6 +123,16 @@ export const PROOF_COMMANDS: readonly CommandSpec[] = [
         value: 'FILE',
         about:
           'go on from the last clean audit that this file remembers, and see a history that changed since',
+      },
+      timestamps: {
+        type: 'string',
+        value: 'DIR',
+        about: 'stored timestamps to check (default: those of the data directory that is audited)',
+      },
+      'tsa-ca': {
+        type: 'string',
+        value: 'FILE',
+        about: 'PEM certificates that every timestamp has to lead to',
       },
       report: {
         type: 'string',

@@ -1,6 +1,7 @@
 // `tidemark audit`: what an outsider can establish about a gateway's whole history, from a data directory or a URL.
 // Trusts only the keys it is given. Changes nothing; a gateway that goes on working is no error.
 import { type Block, type BlockKind, encodeBlock, parseBlock } from '../format/block.ts';
+import type { Checkpoint } from '../format/checkpoint.ts';
 import { toHex } from '../format/hash.ts';
 import { parseVerifierKey, type VerifierKey } from '../format/note.ts';
 import { type Policy, parsePolicy } from '../format/policy.ts';
@@ -21,6 +22,7 @@ import {
   noticeOf,
   type SignatureJudgement,
 } from './signatures.ts';
+import { judgeTimestamps, type StampedCheckpoint, type TimestampReport } from './timestamps.ts';
 
 export type { DeclaredLoss };
 
@@ -41,6 +43,8 @@ export interface AuditOptions {
   readonly onState?: (state: AuditState) => void;
   /** Ask the authorities of the policy what they have seen. Default true. */
   readonly askAuthorities?: boolean;
+  /** External timestamps kept for this gateway, their tokens verified. */
+  readonly stamps?: readonly StampedCheckpoint[] | null;
   /** How often the gateway says that it is alive. Default 60,000, as its own. */
   readonly heartbeatMs?: number;
   /** Unix ms. Default Date.now. */
@@ -71,6 +75,8 @@ export interface AuditReport {
   readonly cosigned: readonly string[];
   /** What the authorities of the policy have seen; empty where none was asked. */
   readonly authorities: readonly AuthorityView[];
+  /** Null where there were none to look at. */
+  readonly timestamps: TimestampReport | null;
   /** The device asked about. */
   readonly device: DeviceReport | null;
   readonly blocks: Readonly<Record<BlockKind, number>>;
@@ -133,6 +139,7 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
   };
   const epochBlocks = [...(state?.epochBlocks ?? [])];
   let authorities: AuthorityView[] = [];
+  let timestamps: TimestampReport | null = null;
   // Read after the checkpoint: the log can only have grown since, so what is sealed must lie within.
   const log = await records.bounds();
   let counts: AuditReport['records'] = { ...NO_RECORDS, mode: options.records ?? 'full', blocksChecked: 0 };
@@ -153,13 +160,11 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
     });
     signature = judgeSignatures(head, chain.epochs, policy, given, findings, prefix);
     if (state && !chain.rootAgrees) sayChanged(state, findings, prefix);
-    authorities = await judgeViews({
-      asked: asked.filter(({ origin }) => origin === head.checkpoint.origin),
-      head: head.checkpoint,
-      keysOf: (seen) => gatewayKeys(seen, chain?.epochs ?? null, policy, null).keys,
-      read,
-      findings,
-    });
+    const shown = { head: head.checkpoint, read, findings };
+    const keysOf = (seen: Checkpoint) => gatewayKeys(seen, chain?.epochs ?? null, policy, given).keys;
+    const ours = asked.filter(({ origin }) => origin === head.checkpoint.origin);
+    authorities = await judgeViews({ ...shown, asked: ours, keysOf });
+    if (options.stamps) timestamps = await judgeTimestamps({ ...shown, stamps: options.stamps, keysOf });
     const check = new RecordCheck(records, findings, recordsFile, seen.pruned, log, history);
     counts = await checkRecords({
       opened,
@@ -206,6 +211,7 @@ export async function audit(source: string, options: AuditOptions = {}): Promise
     notice: noticeOf(signature),
     since,
     authorities,
+    timestamps,
     device: history?.report() ?? null,
     checkpoint: head && {
       origin: head.checkpoint.origin,

@@ -110,7 +110,8 @@ function unsigned({ note, checkpoint }: NonNullable<Asked['seen']>, keysOf: View
   }
 }
 
-async function verdictOf(
+/** How a checkpoint of this gateway stands to the history of `head`. */
+export async function verdictOf(
   seen: Checkpoint,
   head: Checkpoint,
   read: TileReader,

@@ -34,6 +34,7 @@ export type FindingCode =
   | 'ORIGIN_CHANGED' // another gateway answers here than the one that was audited before
   | 'AUTHORITY_BEHIND' // an authority's newest checkpoint is older than this one by much
   | 'AUTHORITY_SILENT' // an authority of the policy did not answer, or not as one
+  | 'TIMESTAMP_WRONG' // an external timestamp that proves nothing of the checkpoint beside it
   | 'BLOCKS_LATE' // nothing was sealed for longer than the heartbeat allows
   | 'CLOCK_STEPPED' // the wall clock went back between two runs
   | 'DEVICES_WRONG' // the device summary that a block commits to is not that of its records

@@ -79,6 +79,9 @@ function auditLines(report: AuditReport): string[] {
         `${name}: ${AUTHORITY_WORDS[verdict]}${size === null ? '' : `, ${count(size, 'block')}`}`,
       ),
     ),
+    ...(report.timestamps && report.timestamps.checked > 0
+      ? [line('timestamps', timestampText(report.timestamps))]
+      : []),
     line('blocks', kinds.map(([kind, number]) => `${number} ${kind}`).join(', ') || 'none'),
     line(
       'sealed',
@@ -104,6 +107,13 @@ function auditLines(report: AuditReport): string[] {
         : `PROBLEMS: ${count(report.errors, 'error')}, ${count(report.warnings, 'warning')}`,
     ),
   ];
+}
+
+function timestampText({ checked, sound, newest }: AuditReport['timestamps'] & object): string {
+  const counted = `${sound} of ${checked} sound`;
+  if (!newest) return counted;
+  const worth = newest.trusted ? '' : ' (its certificate was not checked: give --tsa-ca)';
+  return `${counted}; the newest: ${count(newest.size, 'block')} existed at ${time(newest.timeMs)}, says ${newest.authority}${worth}`;
 }
 
 const AUTHORITY_WORDS: Record<AuditReport['authorities'][number]['verdict'], string> = {

@@ -89,7 +89,7 @@ function successors(
 }
 
 /** Who trusts one policy of the chain trusts those its quorum put in its place; any other policy stands for itself. */
-function policyFor(size: number, epochs: ChainEpochs | null, trusted: Policy | null): Policy | null {
+export function policyFor(size: number, epochs: ChainEpochs | null, trusted: Policy | null): Policy | null {
   if (!trusted) return null;
   const isOfChain = epochs?.policies.some(({ policy }) => policy && equalBytes(policy.hash, trusted.hash));
   return isOfChain ? epochs!.policyAt(size).policy : trusted;

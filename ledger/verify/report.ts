@@ -91,6 +91,8 @@ export interface BlockSummary {
   readonly count: number;
   /** Leaf hash of the block, lower-case hex. */
   readonly hash: string;
+  /** SHA-256 of the policy text in force when it was sealed, lower-case hex. */
+  readonly policyHash: string;
 }
 
 export interface CheckpointSummary {

@@ -313,7 +313,7 @@ function summaryOf(record: TelemetryRecord, leaf: Uint8Array): RecordSummary {
 
 function blockSummary({ block, hash }: ReadBlock) {
   const { origin, height, kind, first, count } = block;
-  return { origin, height, kind, first, count, hash: toHex(hash) };
+  return { origin, height, kind, first, count, hash: toHex(hash), policyHash: toHex(block.policyHash) };
 }
 
 function checkpointSummary({ origin, size, root }: Checkpoint) {

@@ -1,16 +1,18 @@
 // External timestamps against a real authority (openssl): what verifies, what does not, and the stage that asks for them.
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { openReader } from '../../../gateway/log/reader.ts';
 import type { StageFigures } from '../../../gateway/stage/types.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
+import { parseCheckpoint } from '../../../ledger/format/checkpoint.ts';
+import { parseNote } from '../../../ledger/format/note.ts';
 import { timestampSchema } from '../../../ledger/timestamp/config.ts';
 import { timestampStage } from '../../../ledger/timestamp/stage.ts';
-import { readTimestamp, timestampSizes } from '../../../ledger/timestamp/store.ts';
+import { readTimestamp, storeTimestamp, timestampSizes } from '../../../ledger/timestamp/store.ts';
 import {
   imprintOf,
   TimestampError,
@@ -157,5 +159,88 @@ describe.skipIf(noOpenssl !== null)('timestamps', () => {
     const bad = verify();
     expect(bad.stdout).toContain('FAIL timestamp');
     expect(bad.status).toBe(1);
+  });
+
+  test('an audit checks every stored timestamp, names the newest, and finds what does not fit', async () => {
+    const early = new GatewayDir();
+    const dir = new GatewayDir();
+    const forked = new GatewayDir();
+    onTestFinished(() => [early, dir, forked].forEach((one) => void one.remove()));
+    await early.run(inputs(100), { ledger: { blockRecordsMax: 20 } });
+    for (const one of [dir, forked]) cpSync(early.dataDir, one.dataDir, { recursive: true });
+    const stamp = (one: GatewayDir, into: GatewayDir, signer = 'rsa') => {
+      const note = readFileSync(join(one.dataDir, 'ledger/checkpoint'), 'utf8');
+      const { text } = parseNote(note);
+      const { size } = parseCheckpoint(text);
+      const token = tsa.reply(timestampRequest(imprintOf(text), nonce), { signer });
+      storeTimestamp(into.dataDir, { size, note, token });
+      return join(into.dataDir, 'timestamps', `${size}`);
+    };
+    stamp(early, dir);
+    const later = { bootId: '00000000000000bb', ledger: { blockRecordsMax: 20 } };
+    await dir.run(inputs(100, 100), later);
+    await forked.run(
+      inputs(140, 100).map((record) => ({ ...record, topic: 'another' })),
+      later,
+    );
+    const newest = stamp(dir, dir, 'ec');
+    const size = Number(newest.split('/').at(-1));
+    const entry = resolve(import.meta.dirname, '../../../bin/tidemark.ts');
+    const audit = (source: GatewayDir, ...more: string[]) => {
+      const { stdout, stderr, status } = spawnSync(
+        process.execPath,
+        [entry, 'audit', source.dataDir, '--key', dir.verifierKey, ...more],
+        { encoding: 'utf8' },
+      );
+      expect(stderr).toBe('');
+      const codes = [...stdout.matchAll(/^error +([A-Z_]+)/gm)].map(([, code]) => code);
+      return { status, stdout, codes };
+    };
+    const good = audit(dir, '--tsa-ca', tsa.caFile);
+    expect(good).toMatchObject({ status: 0, codes: [] });
+    expect(good.stdout).toContain(`2 of 2 sound; the newest: ${size} blocks existed at`);
+    expect(good.stdout).toContain('says CN=Test TSA ec\n');
+    expect(audit(dir).stdout).toContain('its certificate was not checked');
+
+    // Whoever keeps the timestamps elsewhere sees a directory that went back, and one that was replaced.
+    const kept = ['--timestamps', join(dir.dataDir, 'timestamps')];
+    expect(audit(early, ...kept).codes).toEqual(['ROLLED_BACK']);
+    expect(audit(forked, ...kept).codes).toEqual(['FORKED']);
+
+    const token = readFileSync(`${newest}.tsr`);
+    const note = readFileSync(`${newest}.checkpoint`);
+    const tampered: [string, () => void][] = [
+      [
+        'another size in the checkpoint',
+        () => writeFileSync(`${newest}.checkpoint`, String(note).replace(/\n\d+\n/, '\n9\n')),
+      ],
+      ['no checkpoint', () => rmSync(`${newest}.checkpoint`)],
+      ['half a token', () => writeFileSync(`${newest}.tsr`, token.subarray(0, 200))],
+      [
+        'the token of the other one',
+        () =>
+          cpSync(join(dir.dataDir, 'timestamps', `${timestampSizes(dir.dataDir)[0]}.tsr`), `${newest}.tsr`),
+      ],
+      [
+        'a token of a checkpoint that the gateway never signed',
+        () => {
+          const text = String(note).replace(/\n\d+\n/, '\n9\n');
+          writeFileSync(`${newest}.checkpoint`, text);
+          writeFileSync(`${newest}.tsr`, tsa.reply(timestampRequest(imprintOf(parseNote(text).text), nonce)));
+        },
+      ],
+    ];
+    for (const [what, tamper] of tampered) {
+      tamper();
+      const found = audit(dir);
+      expect(found.codes, what).toEqual(['TIMESTAMP_WRONG']);
+      expect(found.status).toBe(1);
+      expect(found.stdout).toContain('1 of 2 sound');
+      writeFileSync(`${newest}.tsr`, token);
+      writeFileSync(`${newest}.checkpoint`, note);
+    }
+    const other = await startTsa();
+    onTestFinished(() => other.close());
+    expect(audit(dir, '--tsa-ca', other.caFile).codes).toEqual(['TIMESTAMP_WRONG', 'TIMESTAMP_WRONG']);
   });
 });
