@@ -20,6 +20,18 @@ export interface RepairReport {
   readonly ledgerNote: string | null;
 }
 
+/** Of a ledger that cannot be followed to its end: then a torn tail may have been sealed, and is not for us to cut. */
+function unknownEnd(dataDir: string): number {
+  if (existsSync(join(dataDir, 'ledger/checkpoint'))) return Number.POSITIVE_INFINITY;
+  if (!existsSync(join(dataDir, 'state.db'))) return 0;
+  const state = new StateStore(dataDir);
+  try {
+    return state.loadCheckpoint() ? Number.POSITIVE_INFINITY : 0;
+  } finally {
+    state.close();
+  }
+}
+
 /** @throws LogError LOCKED while a gateway has the directory */
 export async function repairDataDir(
   dataDir: string,
@@ -30,7 +42,7 @@ export async function repairDataDir(
   try {
     const before = await fsck(dataDir);
     const side = new SideFolder(dataDir, nowMs);
-    const sealedEnd = before.ledger?.coveredEnd ?? 0;
+    const sealedEnd = before.ledger?.rootAgrees ? before.ledger.coveredEnd : unknownEnd(dataDir);
     const log = await repairLog({ dataDir, side, indexIntervalBytes, sealedEnd });
     if (!existsSync(join(dataDir, 'ledger'))) return { repairs: log, ledgerNote: null };
     const reader = await openReader({ dataDir });
