@@ -4,7 +4,11 @@ import { type AuditOptions, type AuditReport, audit } from '../../ledger/fsck/au
 import { formatHtmlReport } from '../../ledger/fsck/htmlreport.ts';
 import { SourceError, showToken } from '../../ledger/fsck/httpsource.ts';
 import { formatReport } from '../../ledger/fsck/report.ts';
+<<<<<<< HEAD
 import { readState, writeState } from '../audit-state.ts';
+=======
+import { coldAccessOf } from '../cold-access.ts';
+>>>>>>> 42bc572 (fsck and audit read what only the cold tier has: held and proven, or named)
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
@@ -17,9 +21,10 @@ import { watch } from '../watch.ts';
 const STALE_HEARTBEATS = 5;
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
-  const source =
-    invocation.positionals[0] ?? loadConfig(invocation.text('config'), process.env).config.dataDir;
-  const isUrl = /^https?:\/\//.test(source);
+  const given = invocation.positionals[0] ?? '';
+  const isUrl = /^https?:\/\//.test(given);
+  const config = isUrl ? null : loadConfig(invocation.text('config'), process.env).config;
+  const source = given || config!.dataDir;
   const token = process.env.TIDEMARK_TOKEN;
   if (isUrl && token !== undefined) showToken(source, token);
   const sampleBlocks = invocation.whole('sample', { min: 0, max: 1_000_000_000 });
@@ -42,6 +47,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     gatewayKey: trust?.gatewayKey,
     device,
     heartbeatMs,
+    cold: config ? coldAccessOf(invocation, config, source) : undefined,
     state,
     onState: (next) => {
       state = next;

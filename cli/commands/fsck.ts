@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fsck } from '../../ledger/fsck/fsck.ts';
 import { formatReport } from '../../ledger/fsck/report.ts';
+import { coldAccessOf } from '../cold-access.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
@@ -21,6 +22,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const progress = new Progress(invocation.flag('json'));
   const report = await fsck(dataDir, {
     deep: invocation.flag('deep'),
+    cold: coldAccessOf(invocation, config, dataDir),
     onProgress: ({ phase, file, count }) => progress.show(`${phase}: ${file}, ${count}`),
   });
   progress.end();

@@ -48,6 +48,7 @@ export const GATEWAY_COMMANDS: readonly CommandSpec[] = [
           'cut a torn tail, make indexes and hash tiles again; what is changed is first copied to repair-<time>/ in the directory. Damage is never deleted',
       },
       deep: { type: 'boolean', about: 're-hash every record against the ledger' },
+      'skip-cold': SHARED['skip-cold'],
       config: SHARED.config,
       json: SHARED.json,
     },

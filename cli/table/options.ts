@@ -9,6 +9,7 @@ export const SHARED = {
     about: 'configuration file (default: ./tidemark.yaml, then /etc/tidemark/tidemark.yaml)',
   },
   json: { type: 'boolean', about: 'print the result as JSON' },
+  'skip-cold': { type: 'boolean', about: 'leave out what only the cold tier of the configuration has' },
   'data-dir': {
     type: 'string',
     short: 'd',

@@ -151,6 +151,7 @@ export const PROOF_COMMANDS: readonly CommandSpec[] = [
         value: 'SECONDS',
         about: 'how often the gateway says that it is alive (default 60)',
       },
+      'skip-cold': SHARED['skip-cold'],
       config: SHARED.config,
       json: SHARED.json,
     },

@@ -8,10 +8,11 @@ import { type Policy, parsePolicy } from '../format/policy.ts';
 import type { TileReader } from '../format/tile.ts';
 import { checkRecords, sayMissing } from './auditrecords.ts';
 import { type DeclaredLoss, Seen } from './auditseen.ts';
-import { openSource } from './auditsource.ts';
+import { type AuditSource, openSource } from './auditsource.ts';
 import { type AuditState, sayChanged, usableState } from './auditstate.ts';
 import { type AuthorityView, askAuthorities, judgeViews } from './authorityviews.ts';
 import { type ChainSummary, readSignedHead, type SignedHead, walkChain } from './chainwalk.ts';
+import type { ColdAccess } from './coldcopies.ts';
 import { DeviceHistory, type DeviceReport } from './devicehistory.ts';
 import { type Finding, Findings } from './findings.ts';
 import { type PrunedHeights, RecordCheck, type RecordCounts } from './recordcheck.ts';
@@ -43,8 +44,13 @@ export interface AuditOptions {
   readonly onState?: (state: AuditState) => void;
   /** Ask the authorities of the policy what they have seen. Default true. */
   readonly askAuthorities?: boolean;
+<<<<<<< HEAD
   /** External timestamps kept for this gateway, their tokens verified. */
   readonly stamps?: readonly StampedCheckpoint[] | null;
+=======
+  /** How the cold tier of a data directory is reached. Without it, what only that has counts as removed. */
+  readonly cold?: ColdAccess | undefined;
+>>>>>>> 42bc572 (fsck and audit read what only the cold tier has: held and proven, or named)
   /** How often the gateway says that it is alive. Default 60,000, as its own. */
   readonly heartbeatMs?: number;
   /** Unix ms. Default Date.now. */
@@ -115,14 +121,27 @@ const NO_RECORDS: RecordCounts = {
  * @throws SourceError when the source cannot be read, FormatError when policy or key cannot
  */
 export async function audit(source: string, options: AuditOptions = {}): Promise<AuditReport> {
+  const findings = new Findings();
+  const opened = openSource(source, findings, options.cold ?? null);
+  try {
+    return await auditOpened(source, opened, findings, options);
+  } finally {
+    opened.close();
+  }
+}
+
+async function auditOpened(
+  source: string,
+  opened: AuditSource,
+  findings: Findings,
+  options: AuditOptions,
+): Promise<AuditReport> {
   const startedMs = performance.now();
   const policy = typeof options.policy === 'string' ? parsePolicy(options.policy) : (options.policy ?? null);
   const given =
     typeof options.gatewayKey === 'string'
       ? parseVerifierKey(options.gatewayKey)
       : (options.gatewayKey ?? null);
-  const findings = new Findings();
-  const opened = openSource(source);
   const { read, records, prefix, recordsFile } = opened;
   const asked = policy && options.askAuthorities !== false ? await askAll(policy) : [];
   const head = await readSignedHead(read, findings, prefix);

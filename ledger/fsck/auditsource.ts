@@ -2,7 +2,9 @@
 import { existsSync } from 'node:fs';
 import type { DeviceProof } from '../format/devices.ts';
 import type { TileReader } from '../format/tile.ts';
+import { type ColdAccess, ColdCopies } from './coldcopies.ts';
 import { directoryReader, ledgerFolder } from './directory.ts';
+import type { Findings } from './findings.ts';
 import { baseUrl, HttpRecords, httpDeviceProofs, httpTiles, SourceError } from './httpsource.ts';
 import { type RecordSource, SegmentRecords } from './recordsource.ts';
 
@@ -17,10 +19,15 @@ export interface AuditSource {
   /** Put before ledger paths in findings, and named as the place of records. */
   readonly prefix: string;
   readonly recordsFile: string;
+  /** Removes what was fetched for reading. */
+  close(): void;
 }
 
-/** @throws SourceError when there is nothing at the path */
-export function openSource(source: string): AuditSource {
+/**
+ * @param cold how the cold tier of a data directory is reached, where that is known
+ * @throws SourceError when there is nothing at the path
+ */
+export function openSource(source: string, findings: Findings, cold: ColdAccess | null): AuditSource {
   if (/^https?:\/\//.test(source)) {
     const base = baseUrl(source);
     return {
@@ -29,6 +36,7 @@ export function openSource(source: string): AuditSource {
       deviceProof: httpDeviceProofs(base),
       prefix: 'ledger/',
       recordsFile: 'api/v1/records',
+      close: () => {},
     };
   }
   if (!existsSync(source)) {
@@ -37,11 +45,13 @@ export function openSource(source: string): AuditSource {
       hint: 'give a data directory or the base address of a gateway',
     });
   }
+  const copies = new ColdCopies(source, cold, findings);
   return {
     read: directoryReader(ledgerFolder(source)),
-    records: new SegmentRecords(source),
+    records: new SegmentRecords(source, copies),
     deviceProof: null,
     prefix: 'ledger/',
     recordsFile: 'log',
+    close: () => copies.close(),
   };
 }

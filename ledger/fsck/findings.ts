@@ -12,6 +12,11 @@ export type FindingCode =
   | 'MARKER_WRONG' // log/clean does not say how the log ends
   | 'LEAVES_UNREADABLE' // hashes of removed records: those beside them cannot be proven without
   | 'STRAY_FILE' // a file that has no place there
+  // cold tier
+  | 'COLD_MISSING' // a manifest names a copy that is not there
+  | 'COLD_DAMAGED' // a copy is not what was copied
+  | 'COLD_MANIFEST_WRONG'
+  | 'COLD_NOT_READ' // nobody said how the cold tier is reached
   // ledger
   | 'CHECKPOINT_MISSING'
   | 'CHECKPOINT_INVALID'

@@ -7,16 +7,19 @@ import { equalBytes } from '../format/hash.ts';
 import { checkSignatures } from '../format/note.ts';
 import { type TileReader, tilePath, tileWidth } from '../format/tile.ts';
 import { type ChainSummary, parsedBlocks, readSignedHead, type SignedHead, walkChain } from './chainwalk.ts';
+import { type ColdAccess, ColdCopies } from './coldcopies.ts';
 import { directoryReader, ledgerFolder, listLedger, readOrNull } from './directory.ts';
 import { type Finding, Findings } from './findings.ts';
 import { checkLog, type LogSummary } from './logcheck.ts';
 import { PrunedHeights, RecordCheck, type RecordCounts } from './recordcheck.ts';
-import { SegmentRecords } from './recordsource.ts';
+import { type RecordSource, SegmentRecords } from './recordsource.ts';
 import { checkState } from './statecheck.ts';
 
 export interface FsckOptions {
   /** Also decode every record and re-hash it against its sealed batch root. Default false. */
   readonly deep?: boolean;
+  /** How the cold tier is reached. Without it, what only that has is not looked at, and a note says so. */
+  readonly cold?: ColdAccess | undefined;
   readonly onProgress?: (done: FsckProgress) => void;
 }
 
@@ -84,50 +87,58 @@ export async function fsck(dataDir: string, options: FsckOptions = {}): Promise<
     checkKey(dataDir, head, chain.epochs, findings);
     reportBeyond(listing.tiles, head.checkpoint.size, findings);
   }
-  const log = checkLog({
-    dataDir,
-    findings,
-    deep,
-    sealedEnd: chain?.coveredEnd ?? 0,
-    isDeclared: (from, to) => pruned.covers(from, to),
-    onProgress: ({ file, records }) => options.onProgress?.({ phase: 'log', file, count: records }),
-  });
-  checkState(dataDir, findings);
-  if (chain && chain.coveredEnd > log.end) {
-    findings.add(
-      'error',
-      'SEALED_BEYOND_LOG',
-      { file: 'log' },
-      `the ledger covers offsets up to ${chain.coveredEnd - 1}, the log ends before ${log.end}`,
-      {
-        sealed: chain.coveredEnd,
-        end: log.end,
-      },
-    );
+  const cold = new ColdCopies(dataDir, options.cold ?? null, findings);
+  try {
+    const log = await checkLog({
+      dataDir,
+      cold,
+      findings,
+      deep,
+      sealedEnd: chain?.coveredEnd ?? 0,
+      isDeclared: (from, to) => pruned.covers(from, to),
+      onProgress: ({ file, records }) => options.onProgress?.({ phase: 'log', file, count: records }),
+    });
+    checkState(dataDir, findings);
+    if (chain && chain.coveredEnd > log.end) {
+      findings.add(
+        'error',
+        'SEALED_BEYOND_LOG',
+        { file: 'log' },
+        `the ledger covers offsets up to ${chain.coveredEnd - 1}, the log ends before ${log.end}`,
+        {
+          sealed: chain.coveredEnd,
+          end: log.end,
+        },
+      );
+    }
+    const records =
+      deep && head && chain
+        ? await rehash(new SegmentRecords(dataDir, cold), read, chain.blocks, log, findings, pruned, options)
+        : null;
+    return {
+      kind: 'fsck',
+      dataDir,
+      deep,
+      verdict: findings.errors > 0 ? 'damaged' : findings.warnings > 0 ? 'repairable' : 'clean',
+      log,
+      ledger: head &&
+        chain && {
+          origin: head.checkpoint.origin,
+          size: head.checkpoint.size,
+          blocks: chain.blocks,
+          coveredEnd: chain.coveredEnd,
+          rootAgrees: chain.rootAgrees,
+        },
+      records,
+      findings: findings.list,
+      findingCount: findings.count,
+      errors: findings.errors,
+      warnings: findings.warnings,
+      tookMs: Math.round(performance.now() - startedMs),
+    };
+  } finally {
+    cold.close();
   }
-  const records =
-    deep && head && chain ? await rehash(dataDir, read, chain.blocks, log, findings, pruned, options) : null;
-  return {
-    kind: 'fsck',
-    dataDir,
-    deep,
-    verdict: findings.errors > 0 ? 'damaged' : findings.warnings > 0 ? 'repairable' : 'clean',
-    log,
-    ledger: head &&
-      chain && {
-        origin: head.checkpoint.origin,
-        size: head.checkpoint.size,
-        blocks: chain.blocks,
-        coveredEnd: chain.coveredEnd,
-        rootAgrees: chain.rootAgrees,
-      },
-    records,
-    findings: findings.list,
-    findingCount: findings.count,
-    errors: findings.errors,
-    warnings: findings.warnings,
-    tookMs: Math.round(performance.now() - startedMs),
-  };
 }
 
 /** The chain names its key; the checkpoint must be signed by the one in force, and gateway.key must hold it. */
@@ -189,7 +200,7 @@ function reportBeyond(tiles: ReturnType<typeof listLedger>['tiles'], size: numbe
 }
 
 async function rehash(
-  dataDir: string,
+  records: RecordSource,
   read: TileReader,
   blocks: number,
   log: LogSummary,
@@ -197,7 +208,7 @@ async function rehash(
   pruned: PrunedHeights,
   options: FsckOptions,
 ): Promise<RecordCounts> {
-  const check = new RecordCheck(new SegmentRecords(dataDir), findings, 'log', pruned, log);
+  const check = new RecordCheck(records, findings, 'log', pruned, log);
   for await (const block of parsedBlocks(read, blocks)) {
     await check.block(block);
     if (block.height % 100 === 0)

@@ -22,7 +22,7 @@ function fsckLines(report: FsckReport): string[] {
     line('data', report.dataDir),
     line(
       'log',
-      `${count(log.records, 'record')} (offsets ${log.start} to ${log.end - 1}) in ${count(log.batches, 'batch', 'batches')}, ${count(log.segments, 'segment')}, ${count(log.bytes, 'byte')}`,
+      `${count(log.records, 'record')} (offsets ${log.start} to ${log.end - 1}) in ${count(log.batches, 'batch', 'batches')}, ${count(log.segments, 'segment')}${log.coldSegments > 0 ? ` and ${log.coldSegments} in the cold tier` : ''}, ${count(log.bytes, 'byte')}`,
     ),
     ledger
       ? line(

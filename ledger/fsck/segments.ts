@@ -25,6 +25,8 @@ export interface SegmentFile {
   readonly path: string;
   /** The offset its name promises for its first record. */
   readonly baseOffset: number;
+  /** What findings name as its folder: that of the data directory, or the cold tier it was fetched from. */
+  readonly place: 'log' | 'cold';
 }
 
 export interface RecordBatch {
@@ -74,7 +76,7 @@ export function listSegments(dataDir: string): SegmentFile[] {
   return names
     .filter((name) => /^\d{20}\.log$/.test(name))
     .sort()
-    .map((name) => ({ name, path: join(folder, name), baseOffset: Number(name.slice(0, 20)) }));
+    .map((name) => ({ name, path: join(folder, name), baseOffset: Number(name.slice(0, 20)), place: 'log' }));
 }
 
 /** Files of leaf hashes of removed records, `log/<base offset>.leaves`, in offset order. */

@@ -148,13 +148,13 @@ describe('a segment', () => {
     const bytes = readFileSync(join(dataDir, 'log', first!));
     for (const batch of ['first', 'middle', 'last'] as const)
       for (const each of batchClasses(bytes, batch)) await flip(`log/${first}`, each);
-  }, 60_000);
+  }, 180_000);
 
   test('every part of a record, in the segment written last', async () => {
     const last = logFiles('.log').at(-1)!;
     for (const each of recordClasses(readFileSync(join(dataDir, 'log', last))))
       await flip(`log/${last}`, each);
-  }, 60_000);
+  }, 180_000);
 });
 
 test('the indexes: warnings only, for they can be made again', async () => {
@@ -166,18 +166,18 @@ test('the indexes: warnings only, for they can be made again', async () => {
     for (const each of entryClasses(readFileSync(join(dataDir, 'log', first!)), entryBytes))
       await flip(`log/${first}`, { ...each, mayBe: 'repairable' });
   }
-}, 60_000);
+}, 180_000);
 
 test('the key index: every field, and no query misses or makes up a record', async () => {
   const [first] = logFiles('.keys');
   for (const each of keyIndexClasses(readFileSync(join(dataDir, 'log', first!))))
     await flip(`log/${first}`, { ...each, mayBe: 'repairable' }, [each.at % 2 ? 0x01 : 0x80]);
-}, 60_000);
+}, 180_000);
 
 test('the marker of an orderly end', async () => {
   for (const each of textClasses(readFileSync(join(dataDir, 'log/clean'))))
     await flip('log/clean', each, [each.at % 2 ? 0x01 : 0x80]);
-}, 60_000);
+}, 180_000);
 
 test('ledger: checkpoint, tiles, bundles', async () => {
   for (const each of textClasses(readFileSync(join(dataDir, 'ledger/checkpoint'))))
@@ -195,7 +195,7 @@ test('ledger: checkpoint, tiles, bundles', async () => {
         await flip(file, { name, at, unit: null });
     }
   }
-}, 60_000);
+}, 180_000);
 
 test('state.db: file header, page header, cell pointers, cells', async () => {
   // As fsck would find it with the gateway stopped: all in one file.
@@ -206,10 +206,10 @@ test('state.db: file header, page header, cell pointers, cells', async () => {
   const classes = databaseClasses(bytes);
   expect(classes.length).toBeGreaterThan(30);
   for (const each of classes) await flip('state.db', each);
-}, 60_000);
+}, 180_000);
 
 test('the signing key', async () => {
   // Without its last byte: a line's end after the end of the key means nothing.
   for (const each of textClasses(readFileSync(join(dataDir, 'gateway.key'))).slice(0, -1))
     await flip('gateway.key', each, [each.at % 2 ? 0x01 : 0x80]);
-}, 60_000);
+}, 180_000);

@@ -77,7 +77,7 @@ function readByLog(bytes: Buffer): string[] | null {
 /** The checker's reading of the same bytes as a file. */
 function readByFsck(path: string, bytes: Buffer): string[] | null {
   writeFileSync(path, bytes);
-  const [first] = [...scanSegment({ name: 'fuzz.log', path, baseOffset: 0 })];
+  const [first] = [...scanSegment({ name: 'fuzz.log', path, baseOffset: 0, place: 'log' })];
   if (first?.kind !== 'batch') return null;
   const decoded = decodeBatch(first.batch);
   return decoded.ok ? decoded.records.map(plainWithOffset) : null;

@@ -12,19 +12,16 @@ import { type ColdStore, openColdStore } from '../../../gateway/cold/store.ts';
 import { openReader } from '../../../gateway/log/reader.ts';
 import { leafSource } from '../../../gateway/log/retention/leaf-files.ts';
 import type { Log } from '../../../gateway/log/types.ts';
-import { StateStore } from '../../../gateway/state/state.ts';
 import { offset } from '../../../ledger/format/brand.ts';
 import { gatewayVerifierKey, loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
 import { verifyProof } from '../../../ledger/verify/index.ts';
 import { ORIGIN } from '../../ledger/fsck/gateway.ts';
 import { plain, readAll, tempFolder } from '../log/records.ts';
-import { fill, HOUR_MS, openKeeperLog, reading, START_MS, settleRetention } from '../retention/keeper.ts';
+import { fill, HOUR_MS, openKeeperLog, reading, settleRetention } from '../retention/keeper.ts';
 import { type S3Server, startS3 } from './s3-server.ts';
+import { copyAll, KEYS, NOW_MS, RECORDS } from './tier.ts';
 
-const RECORDS = 300;
-const NOW_MS = START_MS + RECORDS * 60_000 + 100 * HOUR_MS;
 const CACHE_BYTES = 64 * 1024 * 1024;
-const KEYS = { ID: 'AKIDEXAMPLE', SECRET: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY' };
 const place = mkdtempSync(join(tmpdir(), 'tidemark-cold-'));
 let s3: S3Server;
 beforeAll(async () => {
@@ -50,22 +47,6 @@ const s3Store = (prefix: string, environment: Record<string, string> = KEYS) =>
     environment,
   );
 const folderStore = (path: string) => openColdStore(coldConfigSchema.parse({ type: 'folder', path }), {});
-
-async function copyAll(dataDir: string, store: ColdStore): Promise<number> {
-  const copier = new ColdCopier(dataDir, store);
-  const state = new StateStore(dataDir);
-  let next = 0;
-  for (
-    let end = await copier.copyNext(next);
-    end !== null && end !== next;
-    end = await copier.copyNext(next)
-  ) {
-    next = end;
-    state.saveCursor('cold', offset(next));
-  }
-  state.close();
-  return next;
-}
 
 async function filled(): Promise<{ dataDir: string; log: Log }> {
   const dataDir = tempFolder();
