@@ -19,6 +19,11 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const mqttsUrl = invocation.text('mqtts');
   const ca = invocation.text('ca');
   const file = readScenario(invocation);
+  const overTls = file.fleets.find(({ tls }) => tls);
+  if (overTls && mqttsUrl === undefined)
+    throw new CommandError(EXIT.usage, `the fleet ${overTls.name} uses TLS, and no address for it is given`, {
+      hint: 'give --mqtts mqtts://127.0.0.1:8883, and --ca FILE where its certificate is no public one',
+    });
   const json = invocation.flag('json');
   const folder = invocation.text('out') ?? `sim-${file.name}`;
   mkdirSync(folder, { recursive: true });

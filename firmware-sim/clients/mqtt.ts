@@ -63,9 +63,8 @@ export class MqttDevice implements Client {
     const { hostname: host, port, protocol } = new URL(url);
     const address = { host, port: Number(port || (protocol === 'mqtts:' ? 8883 : 1883)) };
     const socket =
-      protocol === 'mqtts:'
-        ? connectTls({ ...address, ...(ca !== undefined && { ca }) })
-        : connect({ ...address, noDelay: true });
+      protocol === 'mqtts:' ? connectTls({ ...address, ...(ca !== undefined && { ca }) }) : connect(address);
+    socket.setNoDelay(true);
     this.#socket = socket;
     this.#reader = new PacketReader(version);
     const opened = Promise.withResolvers<void>();

@@ -14,7 +14,8 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { plotSvg } from '../../firmware-sim/plots.ts';
 import { plotsOf, type RunResult } from '../../firmware-sim/run-report.ts';
-import { ROOT, startGateway, tidemark } from '../support/processes.ts';
+import { authority, certificate } from '../gateway/access/certificates.ts';
+import { freePort, ROOT, startGateway, tidemark } from '../support/processes.ts';
 
 export interface ScenariosOptions {
   /** Names; all by default. */
@@ -25,8 +26,8 @@ export interface ScenariosOptions {
 }
 
 /** Ten thousand devices from one address, with a few fields each: more than a gateway is set up for by default. */
-const ROOM = `
-mqtt: { maxConnections: 12000, maxSessions: 12000 }
+const room = (tls: { port: number; cert: string; key: string }) => `
+mqtt: { maxConnections: 12000, maxSessions: 12000, tls: { enabled: true, port: ${tls.port}, cert: ${tls.cert}, key: ${tls.key} } }
 connections: { total: 14000, perAddress: 14000 }
 windows: [{ name: ten, sizeMs: 10000, allowedLatenessMs: 2000, maxSeries: 500000 }]
 `;
@@ -49,7 +50,9 @@ export async function soakScenarios({ only, scale, seconds, keep }: ScenariosOpt
   let all = true;
   for (const name of only ?? scenarioNames()) {
     const folder = mkdtempSync(join(tmpdir(), `tidemark-${name}-`));
-    const gateway = await startGateway({ dataDir: join(folder, 'data'), yaml: ROOM });
+    const ca = authority(folder, 'ca');
+    const tls = { ...certificate(folder, 'gateway', ca), port: await freePort() };
+    const gateway = await startGateway({ dataDir: join(folder, 'data'), yaml: room(tls) });
     console.log(`soak: scenario ${name}`);
     const words = [
       'sim',
@@ -59,6 +62,7 @@ export async function soakScenarios({ only, scale, seconds, keep }: ScenariosOpt
       gateway.url,
       '--mqtt',
       `mqtt://127.0.0.1:${gateway.mqttPort}`,
+      ...['--mqtts', `mqtts://127.0.0.1:${tls.port}`, '--ca', ca.cert],
     ];
     const { code, stdout, stderr } = await tidemark([
       ...words,
