@@ -1,7 +1,7 @@
 // Owns comparing a run with what its scenario expects of it. Promises about acknowledged records are the judge's.
 import type { Verdict } from './judge.ts';
-import type { RunReport } from './run.ts';
 import type { ScenarioFile } from './scenario-file.ts';
+import type { RunReport } from './tally.ts';
 
 export interface Expectation {
   readonly what: string;

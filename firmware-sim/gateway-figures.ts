@@ -7,14 +7,17 @@ export interface GatewaySample {
   readonly rssBytes: number;
   /** Processors used since the sample before: 1 is one core. */
   readonly cores: number;
+  /** Share of the time since then that its ingest thread was at work; 1 is all it has. */
+  readonly ingestThread: number;
 }
 
-const DOWN: GatewaySample = { up: false, rssBytes: 0, cores: 0 };
+const DOWN: GatewaySample = { up: false, rssBytes: 0, cores: 0, ingestThread: 0 };
 const TIMEOUT_MS = 2_000;
 
 export class GatewayFigures {
   readonly #url: string;
   #cpuSeconds = Number.NaN;
+  #busySeconds = Number.NaN;
   #askedAtMs = 0;
   #asking: Promise<void> | null = null;
   latest: GatewaySample = DOWN;
@@ -29,6 +32,7 @@ export class GatewayFigures {
       .catch(() => {
         this.latest = DOWN;
         this.#cpuSeconds = Number.NaN;
+        this.#busySeconds = Number.NaN;
       })
       .finally(() => {
         this.#asking = null;
@@ -42,14 +46,18 @@ export class GatewayFigures {
     if (!response.ok) throw new Error(`status ${response.status}`);
     const cpuSeconds = figureOf(text, 'tidemark_process_cpu_seconds_total');
     const nowMs = performance.now();
-    const cores = (cpuSeconds - this.#cpuSeconds) / ((nowMs - this.#askedAtMs) / 1000);
+    const busySeconds = figureOf(text, 'tidemark_ingest_thread_busy_seconds_total');
+    const seconds = (nowMs - this.#askedAtMs) / 1000;
+    // A restarted gateway counts from zero again.
+    const share = (now: number, before: number) => (now >= before ? (now - before) / seconds : 0);
     this.latest = {
       up: true,
       rssBytes: figureOf(text, 'tidemark_process_resident_memory_bytes'),
-      // A restarted gateway counts from zero again.
-      cores: cores >= 0 ? cores : 0,
+      cores: share(cpuSeconds, this.#cpuSeconds),
+      ingestThread: Math.min(1, share(busySeconds, this.#busySeconds)),
     };
     this.#cpuSeconds = cpuSeconds;
+    this.#busySeconds = busySeconds;
     this.#askedAtMs = nowMs;
   }
 }

@@ -4,6 +4,7 @@
 import { connect, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connectPacket, PacketReader, publishPacket } from './clients/mqtt-packets.ts';
+import { GatewayFigures } from './gateway-figures.ts';
 import { LatencyHistogram, type LatencySummary } from './latency.ts';
 
 export interface LoadOptions {
@@ -15,6 +16,8 @@ export interface LoadOptions {
   readonly rate: number;
   readonly seconds: number;
   readonly payloadBytes: number;
+  /** Where the gateway is asked for its figures; without it there are none. */
+  readonly httpUrl?: string;
   readonly signal: AbortSignal;
 }
 
@@ -34,6 +37,10 @@ export interface LoadReport {
   readonly latencyMs: LatencySummary;
   /** Greatest delay of this process in sending what was due, ms: part of the figures above. */
   readonly lateMaxMs: number;
+  /** Of this process over the run: processors used, and the share of the time its one sending thread was at work. */
+  readonly generator: { readonly cores: number; readonly thread: number };
+  /** The same of the gateway and its ingest thread; null when it did not say. */
+  readonly gateway: { readonly cores: number; readonly thread: number } | null;
   readonly problems: readonly string[];
 }
 
@@ -173,6 +180,10 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
     ),
   );
   const most = Math.min(inFlight, IDS - 2);
+  const figures = options.httpUrl === undefined ? null : new GatewayFigures(options.httpUrl);
+  await figures?.ask();
+  const cpuBefore = process.cpuUsage();
+  const loopBefore = performance.eventLoopUtilization();
   const beganAt = performance.now();
   const endAt = beganAt + seconds * 1000;
   const lateMaxMs =
@@ -181,6 +192,10 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
       : await closedLoop(publishers, most, endAt, signal);
   const tookSeconds = (performance.now() - beganAt) / 1000;
   const acked = sum(publishers, ({ acked }) => acked);
+  const cpu = process.cpuUsage(cpuBefore);
+  const thread = performance.eventLoopUtilization(loopBefore).utilization;
+  await figures?.ask();
+  const gateway = figures?.latest.up === true ? figures.latest : null;
   const deadline = performance.now() + DRAIN_MS;
   const waiting = () => publishers.some((publisher) => publisher.problem === null && publisher.inFlight > 0);
   while (waiting() && performance.now() < deadline && !signal.aborted) await pause(10);
@@ -196,6 +211,8 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
     unanswered: sum(publishers, (publisher) => publisher.inFlight),
     latencyMs: latency.summary(),
     lateMaxMs,
+    generator: { cores: (cpu.user + cpu.system) / 1e6 / tookSeconds, thread },
+    gateway: gateway && { cores: gateway.cores, thread: gateway.ingestThread },
     problems: [...new Set(problems)],
   };
 }

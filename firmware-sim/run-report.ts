@@ -2,7 +2,7 @@
 import type { Expectation } from './expectations.ts';
 import type { Offender, Verdict } from './judge.ts';
 import { escaped, type Plot, plotSvg, type Series, short } from './plots.ts';
-import type { RunReport, Sample } from './run.ts';
+import type { RunReport, Sample } from './tally.ts';
 
 export interface JudgedRun {
   readonly records: Verdict;
@@ -198,7 +198,10 @@ export function plotsOf({ samples }: RunReport): Plot[] {
     {
       title: 'Processors used by the gateway',
       unit: 'cores',
-      series: [over('cores', ({ gateway }) => gateway.cores, answered)],
+      series: [
+        over('all threads', ({ gateway }) => gateway.cores, answered),
+        over('ingest thread', ({ gateway }) => gateway.ingestThread, answered),
+      ],
     },
   ];
 }

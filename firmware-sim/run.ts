@@ -3,11 +3,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Endpoints } from './clients/client.ts';
 import { clientFor, WINDOW } from './clients/connect.ts';
-import { GatewayFigures, type GatewaySample } from './gateway-figures.ts';
-import { LatencyHistogram, type LatencySummary } from './latency.ts';
+import { GatewayFigures } from './gateway-figures.ts';
 import { Outbox, type OutboxEvents } from './outbox.ts';
 import { Random } from './random.ts';
 import type { ScenarioFile } from './scenario-file.ts';
+import { type RunReport, type Sample, Tally } from './tally.ts';
 import { type Step, Timeline, type TimelineDevice, type TimelineRecord } from './timeline.ts';
 import { contentHash, TruthWriter } from './truth.ts';
 
@@ -28,58 +28,6 @@ export interface RunOptions {
   readonly onSample?: (sample: Sample) => void;
 }
 
-/** Counts since the start, but for the latencies, which are those of this second. */
-export interface Sample extends Counts {
-  readonly atSeconds: number;
-  readonly connected: number;
-  readonly pending: number;
-  readonly latencyMs: LatencySummary;
-  readonly gateway: GatewaySample;
-}
-
-export interface Counts {
-  /** Records the devices made; the same in every run of a seed. */
-  readonly made: number;
-  /** Sends, and those beyond the first of a record. */
-  readonly sent: number;
-  readonly resent: number;
-  readonly acked: number;
-  readonly duplicates: number;
-  readonly refused: number;
-  /** Given up by a device whose buffer was full, or that restarted. None of them was acknowledged. */
-  readonly dropped: number;
-  /** Connections that ended or could not be made, beyond those that the scenario ends. */
-  readonly lost: number;
-}
-
-export interface RunReport extends Counts {
-  readonly name: string;
-  readonly about: string;
-  readonly seed: number | string;
-  readonly startMs: number;
-  readonly devices: number;
-  readonly tookSeconds: number;
-  readonly pending: number;
-  readonly connectedMax: number;
-  /** Of everything acknowledged that the scenario itself did not delay, from when it was due; fleets in `apart` apart. */
-  readonly latencyMs: LatencySummary;
-  readonly apartLatencyMs: LatencySummary | null;
-  /** How late this process itself was with what was due: part of the latencies. */
-  readonly lateMs: LatencySummary;
-  readonly refusals: Readonly<Record<string, number>>;
-  readonly gateway: {
-    readonly rssBytesBefore: number;
-    readonly rssBytesMax: number;
-    readonly bytesPerConnection: number | null;
-  };
-  readonly faults: number;
-  /** SHA-256 of all records made and faults injected. */
-  readonly madeHash: string;
-  /** The run was ended before its time. */
-  readonly cut: boolean;
-  readonly samples: readonly Sample[];
-}
-
 interface DueRecord extends TimelineRecord {
   readonly content: string;
   /** How late this process was with it, ms. */
@@ -89,13 +37,6 @@ interface DueRecord extends TimelineRecord {
 const MAX_PER_TURN = 500;
 const ACK_TIMEOUT_MS = 15_000;
 const SAMPLE_MS = 1_000;
-/** One a second for two days; then every second one is left out, again and again. */
-const MAX_SAMPLES = 172_800;
-/** Below this many connections their memory is lost in the noise of everything else. */
-const ENOUGH_CONNECTIONS = 5_000;
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-
 class ScenarioRun {
   readonly #options: RunOptions;
   readonly #timeline: Timeline;
@@ -104,25 +45,8 @@ class ScenarioRun {
   readonly #figures: GatewayFigures;
   /** One each: a signal with ten thousand listeners is slow to listen to. */
   readonly #stops: AbortController[] = [];
-  readonly #counts: Mutable<Counts> = {
-    made: 0,
-    sent: 0,
-    resent: 0,
-    acked: 0,
-    duplicates: 0,
-    refused: 0,
-    dropped: 0,
-    lost: 0,
-  };
-  readonly #latency = new LatencyHistogram();
-  readonly #apart = new LatencyHistogram();
-  readonly #late = new LatencyHistogram();
-  #second = new LatencyHistogram();
-  readonly #refusals: Record<string, number> = {};
-  #samples: Sample[] = [];
+  readonly #tally = new Tally();
   #beganAt = 0;
-  #connectedMax = 0;
-  #rssMax = 0;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #running: Promise<void>[] = [];
 
@@ -176,7 +100,6 @@ class ScenarioRun {
     await Promise.all(this.#running);
     for (const label of this.#timeline.labels) this.#truth.note({ type: 'fault', ...label }, 'label');
     const madeHash = this.#truth.close();
-    const grown = this.#rssMax - rssBytesBefore;
     return {
       name: file.name,
       about: file.about,
@@ -184,25 +107,11 @@ class ScenarioRun {
       startMs: this.#options.startMs,
       devices: this.#outboxes.length,
       tookSeconds,
-      ...this.#counts,
+      ...this.#tally.summary(rssBytesBefore, file.apart.length > 0),
       pending,
-      connectedMax: this.#connectedMax,
-      latencyMs: this.#latency.summary(),
-      lateMs: this.#late.summary(),
-      apartLatencyMs: file.apart.length > 0 ? this.#apart.summary() : null,
-      refusals: this.#refusals,
-      gateway: {
-        rssBytesBefore,
-        rssBytesMax: this.#rssMax,
-        bytesPerConnection:
-          this.#connectedMax >= ENOUGH_CONNECTIONS && rssBytesBefore > 0
-            ? Math.round(grown / this.#connectedMax)
-            : null,
-      },
       faults: this.#timeline.faultsBegun.length,
       madeHash,
       cut: signal.aborted,
-      samples: this.#samples,
     };
   }
 
@@ -247,10 +156,10 @@ class ScenarioRun {
       const { record } = step;
       const { protocol } = this.#timeline.devices[record.index]!;
       const content = contentHash(protocol === 'line' ? null : record.topic, record.payload);
-      this.#late.record(lateMs);
+      this.#tally.late.record(lateMs);
       if (!record.copy) {
         this.#truth.add(record, content);
-        this.#counts.made += 1;
+        this.#tally.counts.made += 1;
       }
       this.#outboxes[record.index]!.push({ ...record, content, lateMs });
       return;
@@ -264,46 +173,35 @@ class ScenarioRun {
   }
 
   #eventsOf({ spec, protocol }: TimelineDevice): OutboxEvents<DueRecord> {
-    const counts = this.#counts;
+    const tally = this.#tally;
     const apart = this.#options.file.apart.includes(spec.name);
+    // A batch waits by plan; what is sent by Sparkplug is one of several messages of its connection.
+    const delayed = spec.quirks.batch > 1 || protocol === 'sparkplug';
     return {
       onAcked: (record, { latencyMs, duplicate, turnedAway, replayed, stored }) => {
         const sinceDueMs = latencyMs + record.lateMs;
         const content = stored ? contentHash(stored.topic, stored.payload) : record.content;
-        this.#truth.acked(record.number, {
-          atMs: Date.now(),
-          latencyMs: sinceDueMs,
-          duplicate,
-          turnedAway,
-          content,
-        });
-        // The second send of a record is acknowledged too: it is the same record.
-        if (duplicate || record.copy) counts.duplicates += 1;
-        if (!record.copy) counts.acked += 1;
-        if (replayed || spec.quirks.batch > 1 || protocol === 'sparkplug') return;
-        if (apart) this.#apart.record(sinceDueMs);
-        else {
-          this.#latency.record(sinceDueMs);
-          this.#second.record(sinceDueMs);
-        }
+        const facts = { atMs: Date.now(), latencyMs: sinceDueMs, duplicate, turnedAway, content };
+        this.#truth.acked(record.number, facts);
+        tally.acked(record.copy, duplicate);
+        if (!replayed && !delayed) tally.took(sinceDueMs, apart);
       },
       onRefused: (record, code) => {
-        counts.refused += 1;
-        this.#refusals[code] = (this.#refusals[code] ?? 0) + 1;
+        tally.refused(code);
         this.#truth.ended('refused', record.number, Date.now());
       },
       onDropped: (record) => {
         if (record.copy) return;
-        counts.dropped += 1;
+        tally.counts.dropped += 1;
         this.#truth.ended('dropped', record.number, Date.now());
       },
       onSent: (again) => {
-        counts.sent += 1;
-        if (again) counts.resent += 1;
+        tally.counts.sent += 1;
+        if (again) tally.counts.resent += 1;
       },
       onConnection: (state, detail) => {
         if (state === 'lost' && !/^(stopped|the link is down|the device restarts)/.test(detail))
-          counts.lost += 1;
+          tally.counts.lost += 1;
       },
     };
   }
@@ -313,21 +211,12 @@ class ScenarioRun {
   }
 
   #sample(): void {
-    const connected = this.#outboxes.reduce((sum, outbox) => sum + (outbox.connected ? 1 : 0), 0);
-    this.#connectedMax = Math.max(this.#connectedMax, connected);
-    this.#rssMax = Math.max(this.#rssMax, this.#figures.latest.rssBytes);
-    const sample: Sample = {
+    const sample = this.#tally.sample({
       atSeconds: Math.round((performance.now() - this.#beganAt) / 100) / 10,
-      ...this.#counts,
-      connected,
+      connected: this.#outboxes.reduce((sum, outbox) => sum + (outbox.connected ? 1 : 0), 0),
       pending: this.#pending(),
-      latencyMs: this.#second.summary(),
       gateway: this.#figures.latest,
-    };
-    this.#second = new LatencyHistogram();
-    this.#samples.push(sample);
-    if (this.#samples.length > MAX_SAMPLES)
-      this.#samples = this.#samples.filter((_, index) => index % 2 === 1);
+    });
     this.#options.onSample?.(sample);
     void this.#figures.ask();
   }

@@ -3,9 +3,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { expectationsOf } from '../../firmware-sim/expectations.ts';
 import { SinkCollector } from '../../firmware-sim/judge-sink.ts';
-import { runScenario, type Sample } from '../../firmware-sim/run.ts';
+import { runScenario } from '../../firmware-sim/run.ts';
 import { reportHtml, reportText } from '../../firmware-sim/run-report.ts';
 import { parseScenario, ScenarioError, type ScenarioFile, scaled } from '../../firmware-sim/scenario-file.ts';
+import type { Sample } from '../../firmware-sim/tally.ts';
 import type { Invocation } from '../command.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { fetchFrom } from '../http.ts';

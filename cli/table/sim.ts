@@ -86,11 +86,12 @@ export const SIM_COMMANDS: readonly CommandSpec[] = [
   {
     name: 'sim load',
     summary: 'send as much MQTT as one core can, or at a fixed rate, and measure acknowledgements',
-    usage: '[--mqtt URL] [--connections N] [--inflight N | --rate N] [--seconds N] [--bytes N]',
+    usage: '[--mqtt URL] [--url URL] [--connections N] [--inflight N | --rate N] [--seconds N] [--bytes N]',
     about:
       'With --rate records are due at fixed times and latency runs from then, whether they could be sent or not: a gateway that stalls is not spared. Only loopback addresses. Exit 1 when a connection ended or records stayed unanswered.',
     options: {
       mqtt: MQTT_ADDRESS,
+      url: { ...HTTP_ADDRESS, about: 'where the gateway is asked how busy it was' },
       connections: { type: 'string', value: 'N', about: 'connections (default 10)' },
       inflight: { type: 'string', value: 'N', about: 'records unanswered on each at most (default 100)' },
       rate: { type: 'string', value: 'N', about: 'records per second over all (default: as acknowledged)' },

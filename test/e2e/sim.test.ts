@@ -3,9 +3,13 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import type { LoadReport } from '../../firmware-sim/load.ts';
 import type { RunResult } from '../../firmware-sim/run-report.ts';
 import { type Gateway, startGateway, tidemark } from '../support/processes.ts';
+
+/** Each test starts several processes: a machine with other work takes its time. */
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 90_000 });
 
 const folder = mkdtempSync(join(tmpdir(), 'tidemark-sim-e2e-'));
 let gateway: Gateway;
@@ -86,6 +90,24 @@ test('the same from the disk after kill -9; a changed byte is found', async () =
   expect(spoilt.stdout).toContain('FAILED');
 });
 
+test('load says what it sent and how busy both sides were', async () => {
+  const loaded = await startGateway({ dataDir: join(folder, 'loaded') });
+  const address = ['--mqtt', `mqtt://127.0.0.1:${loaded.mqttPort}`, '--url', loaded.url];
+  const load = ['sim', 'load', '--connections', '2', '--rate', '500', '--seconds', '1', ...address];
+  const { code, stdout } = await tidemark([...load, '--json']);
+  const text = await tidemark(load);
+  await loaded.kill();
+  const report = JSON.parse(stdout) as LoadReport;
+  expect(report).toMatchObject({ sent: 500, acked: 500, unanswered: 0, problems: [] });
+  for (const side of [report.generator, report.gateway!]) {
+    expect(side.cores).toBeGreaterThan(0);
+    expect(side.thread).toBeGreaterThan(0);
+    expect(side.thread).toBeLessThanOrEqual(1);
+  }
+  expect(code).toBe(0);
+  expect(text.stdout).toMatch(/^gateway {7}[\d.]+ processors, ingest thread \d+ % busy$/m);
+});
+
 test('words that make no sense are refused with what to do', async () => {
   const nowhere = await tidemark(['sim', 'run', 'no-such-thing']);
   expect(nowhere.code).toBe(2);
@@ -93,6 +115,9 @@ test('words that make no sense are refused with what to do', async () => {
   const elsewhere = await tidemark(['sim', 'run', 'wind-farm', '--url', 'http://192.0.2.1:8080']);
   expect(elsewhere.code).toBe(2);
   expect(elsewhere.stderr).toContain('takes an address on this machine');
+  const plain = await tidemark(['sim', 'run', 'tls-fleet']);
+  expect(plain.code).toBe(2);
+  expect(plain.stderr).toContain('--mqtts');
   const check = await tidemark(['sim', 'check', join(folder, 'nothing')]);
   expect(check.code).toBe(2);
 });

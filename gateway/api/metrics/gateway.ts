@@ -15,6 +15,11 @@ export const GATEWAY: readonly Metric[] = [
     ({ status }) => ({ ...status.pressure.parts }),
     'part',
   ),
+  counter(
+    'ingest_thread_busy_seconds_total',
+    'Seconds since start that the ingest thread was at work, not waiting for something to do.',
+    () => performance.eventLoopUtilization().active / 1000,
+  ),
   gauge('devices', 'Devices known.', ({ status }) => status.devices),
   counter(
     'devices_forgotten_total',
