@@ -141,7 +141,11 @@ async function onDirectory<T>(config: GatewayConfig, act: (by: Administrator) =>
       });
     throw error;
   });
-  const store = new AccessStore(config.dataDir);
+  const store = new AccessStore(config.dataDir, (what) =>
+    process.stderr.write(
+      `access.db: ${what} is not what was written and counts for nothing; run tidemark fsck\n`,
+    ),
+  );
   try {
     const administration = new Administration({
       store,

@@ -149,7 +149,15 @@ async function start(
     part.close(),
   );
   const guard = new CallerGuard(config.http);
-  const store = opened.add(new AccessStore(dataDir), (part) => part.close());
+  const store = opened.add(
+    new AccessStore(dataDir, (what) =>
+      logger.error(
+        { what },
+        'access.db: a row is not what was written and counts for nothing; run `tidemark fsck`',
+      ),
+    ),
+    (part) => part.close(),
+  );
   const access = opened.add(new AccessControl({ config: config.access, store }), (part) => part.close());
   const record = async (acts: readonly Act[]) => {
     await log.appendAll(acts.map((act) => actRecord(act, Date.now())));

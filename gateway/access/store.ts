@@ -1,8 +1,10 @@
 // Owns access.db: who was added, with which rights and hashed secrets. Small and changed rarely; durable when a call
-// returns. Refuses to hold a secret, or to know what rights mean. One process at a time (the data directory's lock).
+// returns. Refuses to hold a secret, or to know what rights mean, or to give out a row that is not what was written: it
+// counts as not there, so a flipped bit takes rights and gives none. One process at a time (the data directory's lock).
 import { chmodSync, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import { keyColumnOf, SUMMED_TABLES, type SummedTable, sumOf } from './row-sums.ts';
 import type { PasswordHash } from './secrets.ts';
 import type { Role } from './types.ts';
 
@@ -32,7 +34,11 @@ const MIGRATIONS: readonly string[] = [
    ) STRICT;
    CREATE INDEX secrets_of ON secrets (name);
    CREATE UNIQUE INDEX secrets_by_token ON secrets (hash) WHERE kind = 'token';
-   CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;`,
+ CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;`,
+  // 2: a checksum in every row
+  `ALTER TABLE principals ADD COLUMN sum INTEGER;
+   ALTER TABLE secrets ADD COLUMN sum INTEGER;
+   ALTER TABLE facts ADD COLUMN sum INTEGER;`,
 ];
 
 export interface PrincipalRow {
@@ -74,6 +80,7 @@ interface StoredPrincipal {
   fingerprints: string;
   created_ms: number;
   revoked_ms: number | null;
+  sum: number | null;
 }
 
 interface StoredSecret {
@@ -85,6 +92,7 @@ interface StoredSecret {
   cost: number | null;
   created_ms: number;
   expires_ms: number | null;
+  sum: number | null;
 }
 
 const listOf = (json: string) => JSON.parse(json) as readonly string[];
@@ -116,7 +124,13 @@ export class AccessStore {
   readonly #byToken: Database.Statement<[Buffer], StoredSecret>;
   readonly #passwords: Database.Statement<[string], StoredSecret>;
 
-  constructor(dataDir: string) {
+  readonly #onDamage: (what: string) => void;
+  /** Rows that were complained of. */
+  readonly #damaged = new Set<string>();
+
+  /** `onDamage` hears once of each row that is not what was written. */
+  constructor(dataDir: string, onDamage: (what: string) => void = () => {}) {
+    this.#onDamage = onDamage;
     mkdirSync(dataDir, { recursive: true });
     const file = join(dataDir, ACCESS_FILE);
     const isNew = !existsSync(file);
@@ -145,9 +159,33 @@ export class AccessStore {
           );
         }
         for (const sql of MIGRATIONS.slice(version)) this.#db.exec(sql);
+        if (version < 2) for (const table of SUMMED_TABLES) this.#sumAll(table);
         this.#db.pragma(`user_version = ${MIGRATIONS.length}`);
       })
       .immediate();
+  }
+
+  /** For rows that were written before there were checksums. */
+  #sumAll(table: SummedTable): void {
+    for (const row of this.#db.prepare<[], { [column: string]: string }>(`SELECT * FROM ${table}`).all())
+      this.#sum(table, row[keyColumnOf(table)]!);
+  }
+
+  /** The row just written gets its sum. */
+  #sum(table: SummedTable, key: string): void {
+    const column = keyColumnOf(table);
+    const row = this.#db.prepare<[string], object>(`SELECT * FROM ${table} WHERE ${column} = ?`).get(key);
+    if (row) this.#db.prepare(`UPDATE ${table} SET sum = ? WHERE ${column} = ?`).run(sumOf(table, row), key);
+  }
+
+  #isSound(table: SummedTable, row: StoredPrincipal | StoredSecret): boolean {
+    if (row.sum === sumOf(table, row)) return true;
+    const what = `${table}: ${'id' in row ? `${row.id} of ${row.name}` : row.name}`;
+    if (!this.#damaged.has(what)) {
+      this.#damaged.add(what);
+      this.#onDamage(what);
+    }
+    return false;
   }
 
   /** Several changes: all or none. */
@@ -157,7 +195,7 @@ export class AccessStore {
 
   principal(name: string): PrincipalRow | null {
     const row = this.#principal.get(name);
-    return row ? principalOf(row) : null;
+    return row && this.#isSound('principals', row) ? principalOf(row) : null;
   }
 
   /** In name order. */
@@ -165,6 +203,7 @@ export class AccessStore {
     return this.#db
       .prepare<[], StoredPrincipal>('SELECT * FROM principals ORDER BY name')
       .all()
+      .filter((row) => this.#isSound('principals', row))
       .map(principalOf);
   }
 
@@ -191,12 +230,14 @@ export class AccessStore {
         row.createdMs,
         row.revokedMs,
       );
+    this.#sum('principals', row.name);
   }
 
   /** Its secrets go for good. */
   revokePrincipal(name: string, nowMs: number): void {
     this.#db.prepare('DELETE FROM secrets WHERE name = ?').run(name);
     this.#db.prepare('UPDATE principals SET revoked_ms = ? WHERE name = ?').run(nowMs, name);
+    this.#sum('principals', name);
   }
 
   putSecret(secret: NewSecret): void {
@@ -207,13 +248,19 @@ export class AccessStore {
         'INSERT INTO secrets (id, name, kind, hash, salt, cost, created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
       )
       .run(secret.id, secret.name, secret.kind, hash, salt, cost, secret.createdMs, secret.expiresMs);
+    this.#sum('secrets', secret.id);
   }
 
   /** The secrets of `name` end at `atMs`, unless they end sooner. */
   endSecrets(name: string, atMs: number): void {
-    this.#db
-      .prepare('UPDATE secrets SET expires_ms = ? WHERE name = ? AND (expires_ms IS NULL OR expires_ms > ?)')
-      .run(atMs, name, atMs);
+    const end = this.#db.prepare('UPDATE secrets SET expires_ms = ? WHERE id = ?');
+    const ofName = this.#db.prepare<[string], StoredSecret>('SELECT * FROM secrets WHERE name = ?');
+    for (const row of ofName.all(name)) {
+      const endsSooner = row.expires_ms !== null && row.expires_ms <= atMs;
+      if (endsSooner || !this.#isSound('secrets', row)) continue;
+      end.run(atMs, row.id);
+      this.#sum('secrets', row.id);
+    }
   }
 
   /** Forgets secrets that ended before `beforeMs`. */
@@ -223,7 +270,7 @@ export class AccessStore {
 
   secret(id: string): SecretInfo | null {
     const row = this.#secret.get(id);
-    return row ? infoOf(row) : null;
+    return row && this.#isSound('secrets', row) ? infoOf(row) : null;
   }
 
   /** Oldest first. */
@@ -231,21 +278,24 @@ export class AccessStore {
     return this.#db
       .prepare<[], StoredSecret>('SELECT * FROM secrets ORDER BY name, created_ms, id')
       .all()
+      .filter((row) => this.#isSound('secrets', row))
       .map(infoOf);
   }
 
   secretByToken(hash: Buffer): SecretInfo | null {
     const row = this.#byToken.get(hash);
-    return row ? infoOf(row) : null;
+    return row && this.#isSound('secrets', row) ? infoOf(row) : null;
   }
 
   /** Newest first. */
   passwordsOf(name: string): KnownPassword[] {
     return this.#passwords
       .all(name)
+      .filter((row) => this.#isSound('secrets', row))
       .map((row) => ({ ...infoOf(row), hash: row.hash, salt: row.salt!, cost: row.cost! }));
   }
 
+  /** Also of a damaged row: that it was there at all is what is asked. */
   fact(key: string): string | null {
     const row = this.#db
       .prepare<[string], { value: string }>('SELECT value FROM facts WHERE key = ?')
@@ -259,6 +309,7 @@ export class AccessStore {
         'INSERT INTO facts (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
       )
       .run(key, value);
+    this.#sum('facts', key);
   }
 
   close(): void {

@@ -28,8 +28,9 @@ export type FindingCode =
   | 'BLOCK_CHANGED' // the signed hash tiles know another block at this height
   | 'BLOCK_RULE' // a block breaks a rule of the chain
   | 'ROOT_WRONG' // the blocks do not lead to the signed root
-  // state.db
+  // state.db, access.db
   | 'STATE_DAMAGED' // SQLite cannot read it, or a row is not what was written
+  | 'ACCESS_DAMAGED' // the same of access.db
   | 'STATE_BUSY' // no copy as of one moment could be made of it
   | 'CHECKPOINT_DIFFERS' // state.db holds another signed checkpoint than is served
   // what only an audit sees

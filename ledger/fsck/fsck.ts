@@ -6,6 +6,7 @@ import type { ChainEpochs } from '../format/epochs.ts';
 import { equalBytes } from '../format/hash.ts';
 import { checkSignatures } from '../format/note.ts';
 import { type TileReader, tilePath, tileWidth } from '../format/tile.ts';
+import { checkAccess } from './accesscheck.ts';
 import { type ChainSummary, parsedBlocks, readSignedHead, type SignedHead, walkChain } from './chainwalk.ts';
 import { type ColdAccess, ColdCopies } from './coldcopies.ts';
 import { directoryReader, ledgerFolder, listLedger, readOrNull } from './directory.ts';
@@ -99,6 +100,7 @@ export async function fsck(dataDir: string, options: FsckOptions = {}): Promise<
       onProgress: ({ file, records }) => options.onProgress?.({ phase: 'log', file, count: records }),
     });
     checkState(dataDir, findings);
+    checkAccess(dataDir, findings);
     if (chain && chain.coveredEnd > log.end) {
       findings.add(
         'error',

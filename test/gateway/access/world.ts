@@ -49,9 +49,9 @@ export class World {
   }
 
   /** As after a restart: nothing is remembered but what is in the file. */
-  reopen(): void {
+  reopen(onDamage?: (what: string) => void): void {
     this.store.close();
-    this.store = new AccessStore(this.folder);
+    this.store = new AccessStore(this.folder, onDamage);
     this.access = this.#newAccess();
     this.admin = this.#newAdministration();
   }
