@@ -4,11 +4,8 @@ import { type AuditOptions, type AuditReport, audit } from '../../ledger/fsck/au
 import { formatHtmlReport } from '../../ledger/fsck/htmlreport.ts';
 import { SourceError, showToken } from '../../ledger/fsck/httpsource.ts';
 import { formatReport } from '../../ledger/fsck/report.ts';
-<<<<<<< HEAD
 import { readState, writeState } from '../audit-state.ts';
-=======
 import { coldAccessOf } from '../cold-access.ts';
->>>>>>> 42bc572 (fsck and audit read what only the cold tier has: held and proven, or named)
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';

@@ -44,13 +44,10 @@ export interface AuditOptions {
   readonly onState?: (state: AuditState) => void;
   /** Ask the authorities of the policy what they have seen. Default true. */
   readonly askAuthorities?: boolean;
-<<<<<<< HEAD
   /** External timestamps kept for this gateway, their tokens verified. */
   readonly stamps?: readonly StampedCheckpoint[] | null;
-=======
   /** How the cold tier of a data directory is reached. Without it, what only that has counts as removed. */
   readonly cold?: ColdAccess | undefined;
->>>>>>> 42bc572 (fsck and audit read what only the cold tier has: held and proven, or named)
   /** How often the gateway says that it is alive. Default 60,000, as its own. */
   readonly heartbeatMs?: number;
   /** Unix ms. Default Date.now. */
