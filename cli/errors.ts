@@ -20,7 +20,11 @@ export class CommandError extends Error {
   readonly exitCode: ExitCode;
   readonly hint: string | undefined;
 
-  constructor(exitCode: ExitCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  constructor(
+    exitCode: ExitCode,
+    message: string,
+    options: { hint?: string | undefined; cause?: unknown } = {},
+  ) {
     super(message, { cause: options.cause });
     this.exitCode = exitCode;
     this.hint = options.hint;

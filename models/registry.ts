@@ -3,6 +3,7 @@
 import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { CodedError } from '../ledger/format/errors.ts';
 
 export type ModelErrorCode =
   | 'MODEL_UNKNOWN' // no such model is shipped
@@ -10,22 +11,8 @@ export type ModelErrorCode =
   | 'MODEL_CHANGED' // the .onnx file is not the one the sidecar describes
   | 'MODEL_OUTPUT'; // it loaded or answered otherwise than the sidecar says
 
-export class ModelError extends Error {
+export class ModelError extends CodedError<ModelErrorCode> {
   override name = 'ModelError';
-  readonly code: ModelErrorCode;
-  readonly facts: Readonly<Record<string, string | number>>;
-  readonly hint: string | undefined;
-
-  constructor(
-    code: ModelErrorCode,
-    message: string,
-    options: { facts?: Record<string, string | number>; cause?: unknown; hint?: string } = {},
-  ) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.facts = options.facts ?? {};
-    this.hint = options.hint;
-  }
 }
 
 const tensor = z.object({

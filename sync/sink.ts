@@ -1,4 +1,5 @@
 // Owns the role every upstream plays for a forwarder, and its errors. Knows no protocol and keeps no cursor.
+import { CodedError } from '../ledger/format/errors.ts';
 import type { TelemetryRecord } from '../ledger/format/record.ts';
 
 /**
@@ -30,20 +31,6 @@ export type SinkErrorCode =
   | 'CLOSED'; // close() was called, or the attempt was aborted
 
 /** Never holds a secret: message and facts go to logs and to the status page. */
-export class SinkError extends Error {
+export class SinkError extends CodedError<SinkErrorCode> {
   override name = 'SinkError';
-  readonly code: SinkErrorCode;
-  readonly facts: Readonly<Record<string, string | number>>;
-  readonly hint: string | undefined;
-
-  constructor(
-    code: SinkErrorCode,
-    message: string,
-    options: { facts?: Record<string, string | number>; cause?: unknown; hint?: string } = {},
-  ) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.facts = options.facts ?? {};
-    this.hint = options.hint;
-  }
 }

@@ -33,7 +33,7 @@ const table: Record<string, { imports: string[]; packages?: string[]; node?: fal
   'ledger/fsck': { imports: ['ledger/format', 'ledger/verify'] },
   'gateway/log': { imports: ['ledger/format'] },
   'gateway/state': { imports: ['ledger/format'] },
-  'gateway/backup': { imports: ['gateway/log'] },
+  'gateway/backup': { imports: ['gateway/log', 'ledger/format'] },
   'gateway/cold': { imports: ['gateway/log', 'gateway/stage', 'ledger/format'] },
   'gateway/retention': {
     imports: [

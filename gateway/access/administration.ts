@@ -3,6 +3,7 @@
 // protocol; keeps no secret once it has been handed out.
 import { randomBytes } from 'node:crypto';
 import type { z } from 'zod';
+import { CodedError } from '../../ledger/format/errors.ts';
 import { type Act, addSchema, importSchema, nameSchema, rotateSchema } from './acts.ts';
 import type { AccessConfig } from './config.ts';
 import type { AccessControl } from './control.ts';
@@ -11,15 +12,11 @@ import type { AccessStore, NewSecret, PrincipalRow, SecretInfo } from './store.t
 
 export type AdminErrorCode = 'MALFORMED' | 'NAME_TAKEN' | 'UNKNOWN_NAME' | 'REVOKED' | 'TOO_MANY';
 
-export class AdminError extends Error {
+export class AdminError extends CodedError<AdminErrorCode> {
   override name = 'AdminError';
-  readonly code: AdminErrorCode;
-  readonly hint: string | undefined;
 
   constructor(code: AdminErrorCode, message: string, hint?: string) {
-    super(message);
-    this.code = code;
-    this.hint = hint;
+    super(code, message, { hint });
   }
 }
 

@@ -9,6 +9,7 @@ import {
   type JWTPayload,
   jwtVerify,
 } from 'jose';
+import { CodedError } from '../../ledger/format/errors.ts';
 import { type JwtConfig, ROLES } from './config.ts';
 import { JWT_PREFIX, nameProblem } from './names.ts';
 import type { Role } from './types.ts';
@@ -37,10 +38,15 @@ interface Issuer {
 }
 
 /** A key set file that can't be used. */
-export class KeySetError extends Error {
+export class KeySetError extends CodedError<'JWKS_UNUSABLE'> {
   override name = 'KeySetError';
-  readonly code = 'JWKS_UNUSABLE';
-  readonly hint = 'it must be a JSON Web Key Set: {"keys": [{"kty": …}]}';
+
+  constructor(message: string, options: { cause: unknown }) {
+    super('JWKS_UNUSABLE', message, {
+      ...options,
+      hint: 'it must be a JSON Web Key Set: {"keys": [{"kty": …}]}',
+    });
+  }
 }
 
 export class JwtIssuers {

@@ -12,6 +12,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContextOptions, type TLSSocket, type TlsOptions } from 'node:tls';
 import { z } from 'zod';
+import { CodedError } from '../../ledger/format/errors.ts';
 import type { ClientCertificate } from './types.ts';
 
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -53,16 +54,8 @@ export type TlsErrorCode =
   | 'TLS_KEY_INVALID'
   | 'TLS_PAIR_MISMATCH';
 
-export class TlsError extends Error {
+export class TlsError extends CodedError<TlsErrorCode> {
   override name = 'TlsError';
-  readonly code: TlsErrorCode;
-  readonly hint: string | undefined;
-
-  constructor(code: TlsErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.hint = options.hint;
-  }
 }
 
 /** Files read and found to fit together. */

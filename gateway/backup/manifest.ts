@@ -4,6 +4,8 @@
 //   DIR/objects/<2 hex>/<64 hex>    file contents, named by their SHA-256
 //   DIR/incoming/                   objects not yet complete; whatever a run finds there is removed
 
+import { CodedError } from '../../ledger/format/errors.ts';
+
 export interface BackupFile {
   /** Below the data directory, with `/`. */
   readonly path: string;
@@ -25,22 +27,10 @@ export interface BackupManifest {
   readonly files: readonly BackupFile[];
 }
 
-export class BackupError extends Error {
+export class BackupError extends CodedError<
+  'NO_BACKUP' | 'BACKUP_DAMAGED' | 'TARGET_NOT_EMPTY' | 'NOT_A_DATA_DIRECTORY'
+> {
   override name = 'BackupError';
-  readonly code: 'NO_BACKUP' | 'BACKUP_DAMAGED' | 'TARGET_NOT_EMPTY' | 'NOT_A_DATA_DIRECTORY';
-  readonly facts: Readonly<Record<string, string | number>>;
-  readonly hint: string | undefined;
-
-  constructor(
-    code: BackupError['code'],
-    message: string,
-    options: { facts?: Record<string, string | number>; hint?: string; cause?: unknown } = {},
-  ) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.facts = options.facts ?? {};
-    this.hint = options.hint;
-  }
 }
 
 export const MANIFEST_FILE = 'manifest.json';

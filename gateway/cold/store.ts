@@ -6,21 +6,22 @@ import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { AwsClient } from 'aws4fetch';
+import { CodedError } from '../../ledger/format/errors.ts';
 import { isMissing } from '../log/fs.ts';
 import type { ColdConfig, S3Config } from './config.ts';
 
-export class ColdError extends Error {
-  override name = 'ColdError';
-  readonly code:
-    | 'COLD_UNREACHABLE'
-    | 'COLD_REFUSED'
-    | 'COLD_MISSING'
-    | 'COLD_DAMAGED'
-    | 'COLD_NO_CREDENTIALS';
+type ColdErrorCode =
+  | 'COLD_UNREACHABLE'
+  | 'COLD_REFUSED'
+  | 'COLD_MISSING'
+  | 'COLD_DAMAGED'
+  | 'COLD_NO_CREDENTIALS';
 
-  constructor(code: ColdError['code'], message: string, cause?: unknown) {
-    super(message, { cause });
-    this.code = code;
+export class ColdError extends CodedError<ColdErrorCode> {
+  override name = 'ColdError';
+
+  constructor(code: ColdErrorCode, message: string, cause?: unknown) {
+    super(code, message, { cause });
   }
 }
 

@@ -1,6 +1,7 @@
 // The log's public contract: what producers (ingest, windows, models) and consumers (every stage) may use.
 // Files, segments and syncs are behind it.
 import type { Offset } from '../../ledger/format/brand.ts';
+import { CodedError } from '../../ledger/format/errors.ts';
 import type { RecordInput, TelemetryRecord } from '../../ledger/format/record.ts';
 
 /**
@@ -231,20 +232,6 @@ export type LogErrorCode =
   | 'BATCH_UNSUPPORTED' // an intact batch of a kind this log does not read: foreign compression, control batch
   | 'OFFSET_NOT_HELD';
 
-export class LogError extends Error {
+export class LogError extends CodedError<LogErrorCode> {
   override name = 'LogError';
-  readonly code: LogErrorCode;
-  readonly facts: Readonly<Record<string, string | number>>;
-  readonly hint: string | undefined;
-
-  constructor(
-    code: LogErrorCode,
-    message: string,
-    options: { facts?: Record<string, string | number>; cause?: unknown; hint?: string } = {},
-  ) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.facts = options.facts ?? {};
-    this.hint = options.hint;
-  }
 }

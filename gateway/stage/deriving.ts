@@ -2,6 +2,7 @@
 // Refuses to compute: what a result is, the derivation says. See derived.ts for why each result is there once.
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
+import { CodedError } from '../../ledger/format/errors.ts';
 import type { RecordInput, Source, TelemetryRecord } from '../../ledger/format/record.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { DerivedOutbox, type DerivedResult, fetchPastDamage } from './derived.ts';
@@ -25,17 +26,15 @@ export interface DerivingOptions {
   readonly clock?: Clock;
 }
 
-export class StageStateError extends Error {
+export class StageStateError extends CodedError<'STAGE_STATE_VERSION'> {
   override name = 'StageStateError';
-  readonly code = 'STAGE_STATE_VERSION';
-  readonly hint = 'a newer tidemark wrote this state: start that one again';
-  readonly facts: Readonly<Record<string, string | number>>;
 
-  constructor(facts: Record<string, string | number>) {
+  constructor(facts: { readonly stage: string; readonly version: number; readonly known: number }) {
     super(
+      'STAGE_STATE_VERSION',
       `the saved state of ${facts.stage} has version ${facts.version}, this tidemark knows ${facts.known}`,
+      { facts, hint: 'a newer tidemark wrote this state: start that one again' },
     );
-    this.facts = facts;
   }
 }
 

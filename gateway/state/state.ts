@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import Database from 'better-sqlite3';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
+import { CodedError } from '../../ledger/format/errors.ts';
 
 const MIGRATIONS: readonly string[] = [
   // 1: what issue one needs
@@ -54,13 +55,13 @@ interface CursorRow {
 }
 
 /** A row of state.db is not what was written. Nothing may be built on it. */
-export class StateError extends Error {
+export class StateError extends CodedError<'STATE_DAMAGED'> {
   override name = 'StateError';
-  readonly code = 'STATE_DAMAGED';
-  readonly hint = 'run `tidemark fsck`; docs/operations.md says what can be done';
 
   constructor(what: string) {
-    super(`state.db: ${what} is not what was written: its checksum differs`);
+    super('STATE_DAMAGED', `state.db: ${what} is not what was written: its checksum differs`, {
+      hint: 'run `tidemark fsck`; docs/operations.md says what can be done',
+    });
   }
 }
 

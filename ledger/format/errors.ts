@@ -1,4 +1,4 @@
-// The one error shape of the portable ledger code: a stable code, facts, a hint. Decides nothing.
+// The one shape of errors, for this house and its portable part: a stable code, facts, a hint. Decides nothing.
 
 export type FormatErrorCode =
   | 'BASE64_INVALID' // not canonical base64 (alphabet, padding, spare bits)
@@ -28,21 +28,25 @@ export type FormatErrorCode =
 
 export type Facts = Readonly<Record<string, string | number>>;
 
-/** Input that is not in the form the specification asks for. Match on `code`, never on the message. */
-export class FormatError extends Error {
-  override name = 'FormatError';
-  readonly code: FormatErrorCode;
+/** Match on `code`, never on the message: that is for people, as the hint is, which says what to do next. */
+export abstract class CodedError<Code extends string> extends Error {
+  readonly code: Code;
   readonly facts: Facts;
   readonly hint: string | undefined;
 
   constructor(
-    code: FormatErrorCode,
+    code: Code,
     message: string,
-    options: { facts?: Facts; hint?: string; cause?: unknown } = {},
+    options: { facts?: Facts; hint?: string | undefined; cause?: unknown } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.facts = options.facts ?? {};
     this.hint = options.hint;
   }
+}
+
+/** Input that is not in the form the specification asks for. */
+export class FormatError extends CodedError<FormatErrorCode> {
+  override name = 'FormatError';
 }

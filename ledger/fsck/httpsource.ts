@@ -2,7 +2,7 @@
 // gets: every answer is parsed strictly and checked by the caller.
 import { fromBase64Sized } from '../format/base64.ts';
 import type { DeviceProof } from '../format/devices.ts';
-import { FormatError } from '../format/errors.ts';
+import { CodedError, FormatError } from '../format/errors.ts';
 import { HASH_BYTES } from '../format/hash.ts';
 import { recordFromJson, type TelemetryRecord } from '../format/record.ts';
 import type { TileReader } from '../format/tile.ts';
@@ -17,22 +17,8 @@ const MAX_PATH_HASHES = 16;
 /** Limit of GET /api/v1/records. */
 const RECORDS_PER_REQUEST = 1_000;
 
-export class SourceError extends Error {
+export class SourceError extends CodedError<'SOURCE_UNREACHABLE' | 'SOURCE_ANSWER'> {
   override name = 'SourceError';
-  readonly code: 'SOURCE_UNREACHABLE' | 'SOURCE_ANSWER';
-  readonly facts: Readonly<Record<string, string | number>>;
-  readonly hint: string;
-
-  constructor(
-    code: SourceError['code'],
-    message: string,
-    options: { facts: Record<string, string | number>; hint: string; cause?: unknown },
-  ) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.facts = options.facts;
-    this.hint = options.hint;
-  }
 }
 
 const tokens = new Map<string, string>();

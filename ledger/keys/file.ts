@@ -13,6 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { CodedError } from '../format/errors.ts';
 
 export interface SigningKey {
   /** Ed25519 public key, 32 bytes. */
@@ -27,22 +28,8 @@ export type KeyErrorCode =
   | 'KEY_EXPOSED' // other users of the machine may read it
   | 'KEY_ORPHANED'; // a key without the record of what it signed
 
-export class KeyError extends Error {
+export class KeyError extends CodedError<KeyErrorCode> {
   override name = 'KeyError';
-  readonly code: KeyErrorCode;
-  readonly facts: Readonly<Record<string, string | number>>;
-  readonly hint: string;
-
-  constructor(
-    code: KeyErrorCode,
-    message: string,
-    options: { facts: Record<string, string | number>; hint: string; cause?: unknown },
-  ) {
-    super(message, { cause: options.cause });
-    this.code = code;
-    this.facts = options.facts;
-    this.hint = options.hint;
-  }
 }
 
 /** SubjectPublicKeyInfo of an Ed25519 key is 12 fixed bytes and the key (RFC 8410 §4). */

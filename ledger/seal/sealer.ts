@@ -8,6 +8,7 @@ import type { BlockHeight, Offset, TreeSize } from '../format/brand.ts';
 import type { JsonObject } from '../format/canonical.ts';
 import { type Checkpoint, formatCheckpoint } from '../format/checkpoint.ts';
 import { ChainEpochs, checkKeyChange, checkPolicyChange, NO_POLICY_HASH } from '../format/epochs.ts';
+import { CodedError } from '../format/errors.ts';
 import { EMPTY_ROOT, equalBytes, HASH_BYTES } from '../format/hash.ts';
 import { formatNote, parseNote } from '../format/note.ts';
 import { policyHash } from '../format/policy.ts';
@@ -52,13 +53,13 @@ export interface SealerPorts {
   readonly checkpoints: CheckpointStore;
 }
 
-export class SealError extends Error {
-  override name = 'SealError';
-  readonly code: 'CHECKPOINT_TAKEN' | 'SEALER_FAILED' | 'KEY_NOT_HELD';
+type SealErrorCode = 'CHECKPOINT_TAKEN' | 'SEALER_FAILED' | 'KEY_NOT_HELD';
 
-  constructor(code: SealError['code'], message: string, cause?: unknown) {
-    super(message, { cause });
-    this.code = code;
+export class SealError extends CodedError<SealErrorCode> {
+  override name = 'SealError';
+
+  constructor(code: SealErrorCode, message: string, cause?: unknown) {
+    super(code, message, { cause });
   }
 }
 
