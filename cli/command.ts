@@ -1,5 +1,6 @@
 // What a command is to the command line: its words, options and examples. Parsing only; the work is in commands/.
 import { parseArgs } from 'node:util';
+import { nearest } from './config/suggest.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
 
 export interface OptionSpec {
@@ -84,7 +85,7 @@ export function parseInvocation(spec: CommandSpec, argv: readonly string[]): Inv
   try {
     parsed = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true });
   } catch (error) {
-    throw new CommandError(EXIT.usage, (error as Error).message.split('. ')[0]!, {
+    throw new CommandError(EXIT.usage, wrongWords(error as Error, Object.keys(options)), {
       hint: `see \`tidemark ${spec.name} --help\``,
     });
   }
@@ -95,4 +96,12 @@ export function parseInvocation(spec: CommandSpec, argv: readonly string[]): Inv
     });
   }
   return new Invocation(parsed.values, parsed.positionals);
+}
+
+function wrongWords(error: Error, known: readonly string[]): string {
+  const unknown = /^Unknown option '(?:--?)([^']+)'/.exec(error.message)?.[1];
+  if (unknown === undefined) return error.message.split('. ')[0]!;
+  const guess = unknown.length > 1 ? nearest(unknown, known) : null;
+  const given = unknown.length > 1 ? `--${unknown}` : `-${unknown}`;
+  return `there is no option ${given}${guess ? `, did you mean --${guess}?` : ''}`;
 }

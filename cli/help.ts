@@ -28,6 +28,16 @@ Exit codes: 0 done, 1 the answer is no (invalid proof, damage, loss), 2 unusable
 `;
 }
 
+/** `tidemark device`: the commands that begin so. */
+export function familyHelp(word: string, commands: readonly CommandSpec[]): string {
+  return `usage: tidemark ${word} ${commands.map(({ name }) => name.slice(word.length + 1)).join('|')}
+
+${pad(commands.map(({ name, summary }) => [name, summary]))}
+
+  tidemark COMMAND --help    options and examples of one command
+`;
+}
+
 export function commandHelp(command: CommandSpec): string {
   const options = Object.entries(command.options).map(([name, option]): [string, string] => {
     const short = option.short === undefined ? '    ' : `-${option.short}, `;

@@ -37,3 +37,14 @@ export async function fetchFrom(base: string, path: string, init: RequestInit = 
     );
   }
 }
+
+/** The end of a running gateway's log. @throws CommandError when there is no gateway at the address */
+export async function logEndOf(httpUrl: string): Promise<number> {
+  const response = await fetchFrom(httpUrl, '/api/v1/status');
+  if (!response.ok)
+    throw new CommandError(EXIT.unable, `${httpUrl} answers ${response.status}: is it a tidemark gateway?`, {
+      hint: 'give its HTTP address, and a token in TIDEMARK_TOKEN where it asks for one',
+    });
+  const { log } = (await response.json()) as { log: { end: number } };
+  return log.end;
+}

@@ -3,7 +3,7 @@ import { type CommandSpec, parseInvocation } from './command.ts';
 import { COMMANDS, GROUPS } from './commands.ts';
 import { nearest } from './config/suggest.ts';
 import { CommandError, EXIT, type ExitCode } from './errors.ts';
-import { commandHelp, overview } from './help.ts';
+import { commandHelp, familyHelp, overview } from './help.ts';
 import { VERSION } from './version.ts';
 
 export async function run(argv: readonly string[]): Promise<void> {
@@ -26,6 +26,12 @@ async function dispatch(argv: readonly string[]): Promise<ExitCode> {
       process.stdout.write(`${VERSION}\n`);
       return EXIT.ok;
     }
+    const family = familyOf(words[0]!);
+    if (family.length > 0 && (words.length === 1 || words[1]!.startsWith('-'))) {
+      const isAsked = words[1] === '--help' || words[1] === '-h';
+      (isAsked ? process.stdout : process.stderr).write(familyHelp(words[0]!, family));
+      return isAsked ? EXIT.ok : EXIT.usage;
+    }
     const found = findCommand(words);
     const rest = words.slice(found.name.split(' ').length);
     if (rest.includes('--help') || rest.includes('-h')) {
@@ -40,25 +46,26 @@ async function dispatch(argv: readonly string[]): Promise<ExitCode> {
   }
 }
 
+/** The commands of two words that begin with this one, where it is no command itself. */
+function familyOf(word: string): readonly CommandSpec[] {
+  if (COMMANDS.some(({ name }) => name === word)) return [];
+  return COMMANDS.filter(({ name }) => name.startsWith(`${word} `));
+}
+
 function findCommand(words: readonly string[]): CommandSpec {
   const two = COMMANDS.find((command) => command.name === words.slice(0, 2).join(' '));
   const one = COMMANDS.find((command) => command.name === words[0]);
   if (two ?? one) return (two ?? one)!;
-  const family = COMMANDS.filter((command) => command.name.startsWith(`${words[0]} `));
-  if (family.length > 0) {
-    throw new CommandError(
-      EXIT.usage,
-      `usage: tidemark ${words[0]} ${family.map((command) => command.name.split(' ')[1]).join('|')}`,
-    );
-  }
+  const isFamily = familyOf(words[0]!).length > 0;
+  const given = isFamily ? `${words[0]} ${words[1]}` : words[0]!;
   const guess = nearest(
-    words[0]!,
+    given,
     COMMANDS.map((command) => command.name),
   );
   throw new CommandError(
     EXIT.usage,
-    `there is no command \`${words[0]}\`${guess ? `, did you mean \`${guess}\`?` : ''}`,
-    { hint: '`tidemark --help` lists the commands' },
+    `there is no command \`${given}\`${guess ? `, did you mean \`${guess}\`?` : ''}`,
+    { hint: `\`tidemark ${isFamily ? `${words[0]} ` : ''}--help\` lists the commands` },
   );
 }
 

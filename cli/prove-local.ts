@@ -1,5 +1,4 @@
 // Proofs from a data directory on this machine, also of a gateway that runs: finds the records, waits for their block.
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { coldFs } from '../gateway/cold/cold-fs.ts';
@@ -17,6 +16,7 @@ import { type ProveOptions, Prover, type RangeResult } from '../ledger/tiles/pro
 import { directoryTiles } from '../ledger/tiles/source.ts';
 import { readTimestamp, timestampSizes } from '../ledger/timestamp/store.ts';
 import type { GatewayConfig } from './config/schema.ts';
+import { expectDataDir } from './data-dir.ts';
 import { CommandError, EXIT } from './errors.ts';
 import { readCopy, withCopy } from './record-copy.ts';
 import type { Wanted } from './wanted.ts';
@@ -36,10 +36,7 @@ export async function proveFromDirectory(
   options: { readonly copyFile?: string | undefined; readonly stamped?: boolean } = {},
 ): Promise<Proven> {
   const { copyFile } = options;
-  if (!existsSync(join(dataDir, 'log')))
-    throw new CommandError(EXIT.usage, `${dataDir} is not a data directory of a gateway`, {
-      hint: 'give --data-dir, or --url of a running gateway',
-    });
+  expectDataDir(dataDir, 'give --data-dir, or --url of a running gateway');
   const fs = cold ? coldFs(dataDir, cold) : realFs;
   const reader = await openReader({ dataDir, fs });
   try {

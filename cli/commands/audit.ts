@@ -56,9 +56,12 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   if (invocation.flag('watch'))
     return watching(invocation, source, heartbeatMs, () => audit(source, options()));
   const report = await audit(source, options()).catch((error: unknown) => {
-    if (error instanceof SourceError)
-      throw new CommandError(EXIT.usage, error.message, { hint: error.hint, cause: error });
-    throw error;
+    if (!(error instanceof SourceError)) throw error;
+    const isAway = isUrl && error.code === 'SOURCE_UNREACHABLE';
+    throw new CommandError(isAway ? EXIT.unable : EXIT.usage, error.message, {
+      hint: error.hint,
+      cause: error,
+    });
   });
   progress.end();
   const file = invocation.text('report');

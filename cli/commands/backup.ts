@@ -4,21 +4,21 @@ import { backup } from '../../gateway/backup/backup.ts';
 import { BackupError } from '../../gateway/backup/manifest.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
-import { withDataDir } from '../data-dir.ts';
+import { expectDataDir, withDataDir } from '../data-dir.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { Progress } from '../progress.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const { dataDir } = withDataDir(loadConfig(invocation.text('config'), process.env), invocation).config;
+  expectDataDir(dataDir, 'give --data-dir, or the --config that names it');
   const target = resolve(invocation.positionals[0]!);
   const withKey = invocation.flag('with-key');
   const progress = new Progress(invocation.flag('json'));
   const onProgress = (path: string) => progress.show(`copying ${path}`);
   const report = await backup({ dataDir, target, withKey, nowMs: Date.now(), onProgress }).catch(
     (error: unknown) => {
-      const isUsage =
-        error instanceof BackupError && ['NOT_A_DATA_DIRECTORY', 'TARGET_NOT_EMPTY'].includes(error.code);
-      if (isUsage) throw new CommandError(EXIT.usage, error.message, { cause: error, ...hintOf(error) });
+      if (error instanceof BackupError && error.code === 'TARGET_NOT_EMPTY')
+        throw new CommandError(EXIT.usage, error.message, { cause: error, hint: error.hint });
       throw error;
     },
   );
@@ -43,5 +43,3 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   );
   return EXIT.ok;
 }
-
-export const hintOf = (error: BackupError) => (error.hint === undefined ? {} : { hint: error.hint });

@@ -1,21 +1,18 @@
 // `tidemark fsck`: is every byte of a data directory what it must be?
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { fsck } from '../../ledger/fsck/fsck.ts';
 import { formatReport } from '../../ledger/fsck/report.ts';
 import { coldAccessOf } from '../cold-access.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
-import { CommandError, EXIT, type ExitCode } from '../errors.ts';
+import { expectDataDir } from '../data-dir.ts';
+import { EXIT, type ExitCode } from '../errors.ts';
 import { Progress } from '../progress.ts';
 import { type RepairReport, repairDataDir } from '../repair.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const config = loadConfig(invocation.text('config'), process.env).config;
   const dataDir = invocation.positionals[0] ?? config.dataDir;
-  if (!existsSync(join(dataDir, 'log')) && !existsSync(join(dataDir, 'ledger'))) {
-    throw new CommandError(EXIT.usage, `${dataDir} is not a data directory of a gateway`);
-  }
+  expectDataDir(dataDir, 'name the data directory, or the --config that does', ['log', 'ledger']);
   const repaired = invocation.flag('repair')
     ? await repairDataDir(dataDir, config.log.indexIntervalBytes, Date.now())
     : null;

@@ -13,7 +13,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const file = gatewayKeyPath(config.dataDir);
   if (existsSync(file))
     throw new CommandError(EXIT.unable, `${file} exists and is kept`, {
-      hint: 'a new key needs a new data directory',
+      hint: '`tidemark key rotate` gives a gateway a new key',
     });
   const origin = config.origin ?? defaultOrigin();
   const key = formatVerifierKey(verifierKey(origin, loadOrCreateGatewayKey(config.dataDir).publicKey));

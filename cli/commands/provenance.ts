@@ -13,7 +13,7 @@ import type { FlowReport, RecordProvenance, SinkState } from '../../ledger/prove
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import type { GatewayConfig } from '../config/schema.ts';
-import { withDataDir } from '../data-dir.ts';
+import { expectDataDir, withDataDir } from '../data-dir.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { fetchFrom, type Problem } from '../http.ts';
 import { timeOf } from '../wanted.ts';
@@ -53,10 +53,7 @@ async function fromDirectory(
   { dataDir, cold }: GatewayConfig,
   asked: Asked,
 ): Promise<RecordProvenance | FlowReport> {
-  if (!existsSync(join(dataDir, 'log')))
-    throw new CommandError(EXIT.usage, `${dataDir} is not a data directory of a gateway`, {
-      hint: 'give --data-dir, or --url of a running gateway',
-    });
+  expectDataDir(dataDir, 'give --data-dir, or --url of a running gateway');
   const fs = cold ? coldFs(dataDir, cold) : realFs;
   const reader = await openReader({ dataDir, fs });
   try {

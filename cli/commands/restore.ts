@@ -5,11 +5,13 @@ import { restore } from '../../gateway/backup/restore.ts';
 import type { Invocation } from '../command.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { Progress } from '../progress.ts';
-import { hintOf } from './backup.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const named = invocation.text('data-dir');
-  if (named === undefined) throw new CommandError(EXIT.usage, 'name the new data directory: --data-dir DIR');
+  if (named === undefined)
+    throw new CommandError(EXIT.usage, 'name the new data directory: --data-dir NEW', {
+      hint: 'see `tidemark restore --help`',
+    });
   const source = resolve(invocation.positionals[0]!);
   const dataDir = resolve(named);
   const progress = new Progress(invocation.flag('json'));
@@ -17,7 +19,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const manifest = await restore({ source, dataDir, onProgress }).catch((error: unknown) => {
     if (!(error instanceof BackupError)) throw error;
     const exitCode = error.code === 'BACKUP_DAMAGED' ? EXIT.negative : EXIT.usage;
-    throw new CommandError(exitCode, error.message, { cause: error, ...hintOf(error) });
+    throw new CommandError(exitCode, error.message, { cause: error, hint: error.hint });
   });
   progress.end();
   const { log, checkpointSize, createdMs, withKey } = manifest;

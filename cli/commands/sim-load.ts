@@ -1,14 +1,15 @@
 // `tidemark sim load`: as much MQTT as one core can send, or a fixed rate, against a running gateway.
 import { runLoad } from '../../firmware-sim/load.ts';
 import type { Invocation } from '../command.ts';
-import { EXIT, type ExitCode } from '../errors.ts';
+import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { loopback } from '../sim-judge.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
+  const mqttUrl = loopback(invocation.text('mqtt') ?? 'mqtt://127.0.0.1:1883', 'mqtt');
   const report = await runLoad({
-    mqttUrl: loopback(invocation.text('mqtt') ?? 'mqtt://127.0.0.1:1883', 'mqtt'),
+    mqttUrl,
     connections: invocation.whole('connections', { min: 1, max: 20_000 }) ?? 10,
     inFlight: invocation.whole('inflight', { min: 1, max: 65_000 }) ?? 100,
     rate: invocation.decimal('rate', { min: 0, max: 10_000_000 }) ?? 0,
@@ -16,6 +17,12 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     payloadBytes: invocation.whole('bytes', { min: 40, max: 400_000 }) ?? 100,
     httpUrl: loopback(invocation.text('url') ?? 'http://127.0.0.1:8080', 'url'),
     signal: stop.signal,
+  }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ECONNREFUSED') throw error;
+    throw new CommandError(EXIT.unable, `${mqttUrl} does not answer: ${error.message}`, {
+      hint: 'is the gateway running there?',
+      cause: error,
+    });
   });
   if (invocation.flag('json')) process.stdout.write(`${JSON.stringify(report)}\n`);
   else {

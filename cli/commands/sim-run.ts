@@ -9,7 +9,7 @@ import { parseScenario, ScenarioError, type ScenarioFile, scaled } from '../../f
 import type { Sample } from '../../firmware-sim/tally.ts';
 import type { Invocation } from '../command.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
-import { fetchFrom } from '../http.ts';
+import { logEndOf } from '../http.ts';
 import { judgeGateway, loopback } from '../sim-judge.ts';
 
 const LIBRARY = new URL('../../firmware-sim/scenarios/', import.meta.url);
@@ -27,12 +27,9 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     });
   const json = invocation.flag('json');
   const folder = invocation.text('out') ?? `sim-${file.name}`;
+  const startMs = invocation.whole('start-ms', { min: 0, max: 8.64e15 }) ?? Date.now();
+  const fromOffset = await logEndOf(httpUrl);
   mkdirSync(folder, { recursive: true });
-
-  const status = await fetchFrom(httpUrl, '/api/v1/status');
-  if (!status.ok)
-    throw new CommandError(EXIT.unable, `${httpUrl} answers ${status.status}: is it a tidemark gateway?`);
-  const { log } = (await status.json()) as { log: { end: number } };
   const sinkUrl = invocation.text('sink');
   const prefix = invocation.text('sink-prefix') ?? '';
   const sink = sinkUrl === undefined ? null : await SinkCollector.open(loopback(sinkUrl, 'sink'), prefix);
@@ -41,7 +38,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const truthPath = join(folder, 'truth');
   const report = await runScenario({
     file,
-    startMs: invocation.whole('start-ms', { min: 0, max: 8.64e15 }) ?? Date.now(),
+    startMs,
     endpoints: {
       httpUrl,
       mqttUrl,
@@ -50,7 +47,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
       ...(ca !== undefined && { ca: readFileSync(ca, 'utf8') }),
     },
     truthPath,
-    fromOffset: log.end,
+    fromOffset,
     signal: stop.signal,
     onSample: (sample) => progress(sample, file, json),
   });

@@ -3,32 +3,30 @@
 import { type CheckReport, checkAcked } from '../../firmware-sim/check.ts';
 import { runSim, type SimReport } from '../../firmware-sim/sim.ts';
 import type { Invocation } from '../command.ts';
-import { CommandError, EXIT, type ExitCode } from '../errors.ts';
-import { fetchFrom } from '../http.ts';
-
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+import { EXIT, type ExitCode } from '../errors.ts';
+import { logEndOf } from '../http.ts';
+import { loopback } from '../sim-judge.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const httpUrl = loopback(invocation.text('url') ?? 'http://127.0.0.1:8080', 'url');
   const mqttUrl = loopback(invocation.text('mqtt') ?? 'mqtt://127.0.0.1:1883', 'mqtt');
   const json = invocation.flag('json');
-  const status = await fetchFrom(httpUrl, '/api/v1/status');
-  if (!status.ok)
-    throw new CommandError(EXIT.unable, `${httpUrl} answers ${status.status}: is it a tidemark gateway?`);
-  const { log } = (await status.json()) as { log: { end: number } };
-
   const startMs = invocation.whole('start-ms', { min: 0, max: 8.64e15 });
+  const fleet = {
+    devices: invocation.whole('devices', { min: 1, max: 10_000 }) ?? 40,
+    ratePerDevice: invocation.decimal('rate', { min: 0.001, max: 1_000 }) ?? 2,
+    durationMs: (invocation.decimal('seconds', { min: 1, max: 86_400 }) ?? 30) * 1_000,
+    seed: invocation.whole('seed', { min: 0, max: 2 ** 32 - 1 }) ?? 1,
+    ...(startMs !== undefined && { startMs }),
+  };
+  const fromOffset = await logEndOf(httpUrl);
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
   const { report, truth } = await runSim({
     httpUrl,
     mqttUrl,
     wsUrl: `${httpUrl.replace(/^http/, 'ws')}/ws`,
-    devices: invocation.whole('devices', { min: 1, max: 10_000 }) ?? 40,
-    ratePerDevice: invocation.decimal('rate', { min: 0.001, max: 1_000 }) ?? 2,
-    durationMs: (invocation.decimal('seconds', { min: 1, max: 86_400 }) ?? 30) * 1_000,
-    seed: invocation.whole('seed', { min: 0, max: 2 ** 32 - 1 }) ?? 1,
-    ...(startMs !== undefined && { startMs }),
+    ...fleet,
     signal: stop.signal,
     onProgress: (figures) => {
       if (!json && process.stderr.isTTY)
@@ -38,20 +36,9 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     },
   });
   if (!json && process.stderr.isTTY) process.stderr.write('\n');
-  const check = await checkAcked({ httpUrl, truth, fromOffset: log.end });
+  const check = await checkAcked({ httpUrl, truth, fromOffset });
   process.stdout.write(json ? `${JSON.stringify({ report, check })}\n` : format(report, check));
   return check.ok ? EXIT.ok : EXIT.negative;
-}
-
-/** The simulator is a load generator: it is never pointed at anyone else's machine. */
-function loopback(text: string, option: string): string {
-  const url = URL.canParse(text) ? new URL(text) : null;
-  if (!url || !LOOPBACK.test(url.hostname))
-    throw new CommandError(
-      EXIT.usage,
-      `--${option} takes an address on this machine, such as ${option === 'mqtt' ? 'mqtt://127.0.0.1:1883' : 'http://127.0.0.1:8080'}, not ${text}`,
-    );
-  return text.replace(/\/+$/, '');
 }
 
 function format(report: SimReport, check: CheckReport): string {

@@ -55,7 +55,10 @@ const MARKS = new Map<boolean | null, string>([
 ]);
 
 function format(report: VerifyReport, { from, options }: InForce): string {
-  if (report.problem) return `unusable: ${report.problem.message} (${report.problem.code})\n`;
+  if (report.problem)
+    return `unusable: ${report.problem.message} (${report.problem.code})
+  a proof file is what \`tidemark prove\` or the gateway’s proof address gives
+`;
   const width = Math.max(...report.steps.map((step) => step.name.length));
   const lines = report.steps.map(
     (step) => `${MARKS.get(step.ok)} ${step.name.padEnd(width)}  ${step.detail}`,

@@ -13,9 +13,13 @@ export function loadAuthorityConfig(file: string): AuthorityConfig {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
     throw new CommandError(
       EXIT.usage,
-      `the configuration ${file} can't be read: ${(error as Error).message}`,
+      code === 'ENOENT'
+        ? `there is no configuration file ${file}`
+        : `the configuration ${file} can't be read: ${message}`,
+      { hint: 'give --config FILE; docs/operations.md shows a complete one', cause: error },
     );
   }
   if (text.length > FILE_MAX_BYTES)

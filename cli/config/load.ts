@@ -109,7 +109,10 @@ function resolveFiles({ mqtt, http, access, ledger }: GatewayConfig, base: strin
 
 function findFile(named: string | undefined): string | null {
   if (named !== undefined) {
-    if (!existsSync(named)) throw new CommandError(EXIT.usage, `there is no configuration file ${named}`);
+    if (!existsSync(named))
+      throw new CommandError(EXIT.usage, `there is no configuration file ${named}`, {
+        hint: '`tidemark config show > FILE` writes a complete one to start from',
+      });
     return named;
   }
   return SEARCH_PATHS.find((path) => existsSync(path)) ?? null;

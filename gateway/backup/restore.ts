@@ -21,7 +21,9 @@ export async function restore({ source, dataDir, onProgress }: RestoreOptions): 
     text = await readFile(join(source, MANIFEST_FILE), 'utf8');
   } catch (error) {
     if (!isMissing(error)) throw error;
-    throw new BackupError('NO_BACKUP', `${source} holds no complete backup: there is no ${MANIFEST_FILE}`);
+    throw new BackupError('NO_BACKUP', `${source} holds no complete backup: there is no ${MANIFEST_FILE}`, {
+      hint: 'name a folder that `tidemark backup` has written to its end',
+    });
   }
   const manifest = parseManifest(text);
   const present = await readdir(dataDir).catch((error: unknown) => {

@@ -1,6 +1,8 @@
 // The command line as its user meets it: help for every command, refusals that say what to do, exit codes.
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -34,6 +36,28 @@ describe('help', () => {
   });
 });
 
+test('the help of a family of commands lists them', async () => {
+  const { code, stdout } = await tidemark(['device', '--help']);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/device revoke {2}end everything of a name/);
+});
+
+test('where no gateway answers, the exit code is 3 and the next step is said', async () => {
+  const closed = createServer().listen(0, '127.0.0.1');
+  await once(closed, 'listening');
+  const { port } = closed.address() as AddressInfo;
+  await new Promise((resolve) => closed.close(resolve));
+  for (const words of [
+    ['audit', `http://127.0.0.1:${port}`],
+    ['prove', '-o', '1', '--url', `http://127.0.0.1:${port}`],
+    ['sim', 'load', '--mqtt', `mqtt://127.0.0.1:${port}`],
+  ]) {
+    const { code, stderr } = await tidemark(words, '', folder);
+    expect(stderr).toMatch(/does not answer.*\n {2}is the gateway running/);
+    expect(code).toBe(3);
+  }
+});
+
 describe('wrong words', () => {
   test.each([
     [['serv'], /did you mean `serve`/],
@@ -43,7 +67,13 @@ describe('wrong words', () => {
     [['verify'], /usage: tidemark verify/],
     [['verify', join(folder, 'none.json')], /none\.json/],
     [['config'], /check\|show\|schema/],
-    [['serve', '--prot', '1'], /--prot/],
+    [['serve', '--prot', '1'], /there is no option --prot/],
+    [['serve', '--confg', 'x'], /did you mean --config/],
+    [['device', 'ad'], /did you mean `device add`/],
+    [['fsck', join(folder, 'none')], /does not exist\n {2}name the data directory/],
+    [['backup', join(folder, 'b'), '-d', join(folder, 'none')], /does not exist\n {2}give --data-dir/],
+    [['restore', folder, '--data-dir', join(folder, 'r')], /`tidemark backup`/],
+    [['authority', '-c', join(folder, 'none.yaml')], /none\.yaml\n {2}give --config/],
   ])('%j exits 2 and says why', async (words, message) => {
     const { code, stderr } = await tidemark(words, '', folder);
     expect(stderr).toMatch(message);
