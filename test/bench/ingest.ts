@@ -1,12 +1,13 @@
-// `npm run bench -- ingest`: durable QoS 1 ingest beside mosquitto (persistence off), same generator, same run,
-// the two in turn. Prints medians and spreads as Markdown; judges nothing.
+// `npm run bench -- ingest`: durable QoS 1 ingest beside mosquitto (persistence off) and, where asked for, other
+// brokers (--peers nats,rabbitmq), same generator, same run, one after the other. Prints medians and spreads as Markdown; judges nothing.
 import { execFile } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
-import { MOSQUITTO, startGateway, startMosquitto } from '../support/processes.ts';
+import { startGateway } from '../support/processes.ts';
 import { diskLine } from './disk-limit.ts';
-import { preamble, spread, summarise, versionOf } from './machine.ts';
+import { preamble, spread, summarise } from './machine.ts';
+import { findPeers, type Peer } from './peers.ts';
 import { type Scratch, scratch } from './scratch.ts';
 
 interface LoadResult {
@@ -41,11 +42,17 @@ async function load(
 
 const SEALED_ONLY = 'windows: []\nmodels: []\n';
 
-const SUBJECTS = [
-  { name: 'mosquitto, persistence off', yaml: null },
-  { name: 'tidemark, log and ledger only', yaml: SEALED_ONLY },
-  { name: 'tidemark, as installed (windows, model, sealing)', yaml: '' },
-] as const;
+interface Subject {
+  readonly name: string;
+  /** Null: the gateway, with this configuration. */
+  readonly peer: Peer | null;
+  readonly yaml: string;
+}
+
+const GATEWAYS: readonly Subject[] = [
+  { name: 'tidemark, log and ledger only', peer: null, yaml: SEALED_ONLY },
+  { name: 'tidemark, as installed (windows, model, sealing)', peer: null, yaml: '' },
+];
 
 export async function main(argv: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -55,14 +62,21 @@ export async function main(argv: readonly string[]): Promise<void> {
       seconds: { type: 'string', default: '4' },
       connections: { type: 'string', default: '1,10,100,1000' },
       payload: { type: 'string', default: 'opaque' },
+      // Beside mosquitto, where they are installed: nats,rabbitmq.
+      peers: { type: 'string', default: '' },
       in: { type: 'string' },
     },
   });
+  const peers = findPeers(values.peers.split(','));
+  const subjects: readonly Subject[] = [
+    ...peers.map((peer) => ({ name: peer.name, peer, yaml: '' })),
+    ...GATEWAYS,
+  ];
   const temporary = scratch(values.in);
   console.log(preamble(temporary.path));
   console.log(await diskLine(temporary.path));
   console.log(
-    `peer: ${MOSQUITTO ? versionOf(MOSQUITTO, ['-h']) : 'none'}; payload 100 B (${values.payload}), QoS 1, ${values.rounds} rounds of ${values.seconds} s\n`,
+    `peers: ${peers.map(({ version }) => version).join('; ') || 'none'}; payload 100 B (${values.payload}), QoS 1, ${values.rounds} rounds of ${values.seconds} s\n`,
   );
   console.log(
     '| connections | in flight each | subject | acked/s: median (min–max) | ack p50 ms | ack p99 ms | × mosquitto |',
@@ -70,7 +84,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   console.log('|---|---|---|---|---|---|---|');
   for (const connections of values.connections.split(',').map(Number)) {
     for (const inflight of [connections >= 1000 ? 20 : 200, 1]) {
-      await compare(temporary, {
+      await compare(temporary, subjects, {
         connections,
         inflight,
         rounds: Number(values.rounds),
@@ -84,29 +98,28 @@ export async function main(argv: readonly string[]): Promise<void> {
 
 async function compare(
   temporary: Scratch,
+  subjects: readonly Subject[],
   options: { connections: number; inflight: number; rounds: number; seconds: number; payload: string },
 ): Promise<void> {
-  const results = new Map<string, LoadResult[]>(SUBJECTS.map(({ name }) => [name, []]));
+  const results = new Map<string, LoadResult[]>(subjects.map(({ name }) => [name, []]));
   for (let round = 0; round < options.rounds; round++) {
-    for (const subject of SUBJECTS) {
-      if (subject.yaml === null && MOSQUITTO === null) continue;
+    for (const { name, peer, yaml } of subjects) {
       results
-        .get(subject.name)!
+        .get(name)!
         .push(
-          subject.yaml === null
-            ? await onMosquitto(options)
-            : await onGateway(temporary, subject.yaml, options),
+          peer === null ? await onGateway(temporary, yaml, options) : await onPeer(temporary, peer, options),
         );
     }
   }
-  const peer = results.get(SUBJECTS[0].name)!;
-  for (const { name } of SUBJECTS) {
+  // Without mosquitto there is nothing to compare with.
+  const first = subjects[0]!.peer === null ? [] : results.get(subjects[0]!.name)!;
+  for (const { name } of subjects) {
     const rounds = results.get(name)!;
     if (rounds.length === 0) continue;
     const rates = rounds.map((result) => result.perSecond);
     const ratio =
-      peer.length > 0
-        ? (summarise(rates).median / summarise(peer.map((result) => result.perSecond)).median).toFixed(2)
+      first.length > 0
+        ? (summarise(rates).median / summarise(first.map((result) => result.perSecond)).median).toFixed(2)
         : '–';
     const latency = (pick: (result: LoadResult) => number) => summarise(rounds.map(pick)).median.toFixed(2);
     console.log(
@@ -115,12 +128,19 @@ async function compare(
   }
 }
 
-async function onMosquitto(options: Parameters<typeof load>[1]): Promise<LoadResult> {
-  const broker = await startMosquitto();
+async function onPeer(
+  temporary: Scratch,
+  peer: Peer,
+  options: Parameters<typeof load>[1],
+): Promise<LoadResult> {
+  const folder = join(temporary.path, 'peer');
+  mkdirSync(folder);
+  const broker = await peer.start(folder);
   try {
     return await load(broker.port, options);
   } finally {
     await broker.stop();
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 
