@@ -28,6 +28,7 @@ import { realFs } from '../gateway/log/fs.ts';
 import { KeyIndexer } from '../gateway/log/key-indexer.ts';
 import { openLog } from '../gateway/log/log.ts';
 import { openReader } from '../gateway/log/reader.ts';
+import { DurableEnd } from '../gateway/log/signal.ts';
 import type { Log, LogError } from '../gateway/log/types.ts';
 import { DropOldest } from '../gateway/retention/space.ts';
 import type { LossTotals } from '../gateway/stage/types.ts';
@@ -244,6 +245,7 @@ async function start(
       config: config.websocket,
       door,
       logger,
+      kept: { dataDir, logEnd: new DurableEnd(log.durableEnd).get() },
     }),
     (part) => part.close(),
   );

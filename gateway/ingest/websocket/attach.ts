@@ -13,6 +13,7 @@ import { refuseUpgrade, takeUpgrades } from '../upgrades.ts';
 import type { WebSocketConfig } from './config.ts';
 import { WebSocketConnection } from './connection.ts';
 import { Sessions } from './session.ts';
+import { SessionStore } from './session-store.ts';
 
 export interface WebSocketOptions {
   /** e.g. `/ws` */
@@ -22,6 +23,8 @@ export interface WebSocketOptions {
   /** Shared with the server's routes: it counts who is refused. */
   readonly door: Door;
   readonly logger: IngestLogger;
+  /** Where sessions are kept across restarts, and where the log ends now; without it they are in memory alone. */
+  readonly kept?: { readonly dataDir: string; readonly logEnd: number };
 }
 
 export interface WebSocketFigures {
@@ -51,6 +54,7 @@ class Attached implements WebSocketIngest {
   readonly #pings: NodeJS.Timeout;
   readonly #detach: () => void;
   readonly #sessions: Sessions;
+  readonly #store: SessionStore | null;
   readonly #stopListening: () => void;
   #connectionsRefused = 0;
   #closing = false;
@@ -60,7 +64,15 @@ class Attached implements WebSocketIngest {
     const { config } = options;
     this.#options = options;
     this.#refusals = new RefusalLog(options.logger);
-    this.#sessions = new Sessions(config.maxSessions);
+    const { kept } = options;
+    const before = kept ? SessionStore.read(kept.dataDir) : [];
+    this.#store = kept
+      ? new SessionStore(kept.dataDir, (detail) =>
+          options.logger.warn({ detail }, 'websocket: sessions could not be saved'),
+        )
+      : null;
+    this.#sessions = new Sessions(config.maxSessions, this.#store);
+    if (kept) this.#sessions.restore(before, kept.logEnd);
     this.#stopListening = options.door.onChange((name) => {
       for (const connection of this.#connections.values())
         if (connection.principal.name === name) connection.end('the rights of this name have changed');
@@ -103,6 +115,7 @@ class Attached implements WebSocketIngest {
     clearTimeout(timer);
     this.#detach();
     this.#webSockets.close();
+    await this.#store?.close(CLOSE_GRACE_MS);
   }
 
   #inFlight(): number {

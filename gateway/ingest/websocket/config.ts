@@ -35,7 +35,9 @@ export const webSocketConfigSchema = z.strictObject({
     .min(1)
     .max(1_000_000)
     .default(4_096)
-    .describe('Sessions remembered for clients that come back; the least recently used one is forgotten.'),
+    .describe(
+      'Sessions remembered for clients that come back, also after a restart; the least recently used one is forgotten.',
+    ),
   maxAckBacklogBytes: z
     .number()
     .int()

@@ -254,7 +254,7 @@ export class WebSocketConnection {
       session.refuse(refusal);
       // Before the ack that covers it.
       if (this.#session === session) this.#say(refusal);
-    }
+    } else if (outcome.kind === 'stored') session.stored(outcome.offset);
     session.settle(sent);
   }
 
