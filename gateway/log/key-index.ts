@@ -56,9 +56,9 @@ export const KEY_ENTRY_BYTES = 16;
 export const WHOLE_BATCHES = 0xffff_ffff;
 export const FLAG = { withoutKeys: 1, timeIndexVouched: 2, complete: 4 } as const;
 /** A span is closed at the first record or batch boundary past this. */
-const SPAN_TARGET_BYTES = 16 * 1024;
+const SPAN_TARGET_BYTES = 8 * 1024;
 /** … and before a batch that would make it larger than this. */
-const MAX_SPAN_BYTES = 20 * 1024;
+const MAX_SPAN_BYTES = 10 * 1024;
 
 export interface FinishedKeyIndex {
   readonly bytes: Buffer;

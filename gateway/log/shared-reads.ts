@@ -14,7 +14,7 @@ const SWEEP_MS = 1_000;
 const MAX_TIMES = 16_384;
 const SHARED_BYTES = 2 * 1024 * 1024;
 /** Key indexes in memory: those of about 10 GB of segments. */
-const INDEX_BYTES = 32 * 1024 * 1024;
+const INDEX_BYTES = 56 * 1024 * 1024;
 
 /** Something kept for the next reader: how many bytes it holds on to, and how to let go. */
 export interface Kept {
