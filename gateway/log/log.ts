@@ -157,7 +157,7 @@ class SegmentedLog implements Log {
   }
 
   #rollAged(): void {
-    if (this.#whyClosed() || this.#room.full || !this.#chain.isAged) return;
+    if (this.#whyClosed() || this.#room.full || !this.#chain.checkAge()) return;
     // It is tried again with the next look.
     this.#segments.roll().catch(() => {});
   }

@@ -83,14 +83,13 @@ export class SegmentChain {
       this.#active.createdMs = this.#options.clock();
       return false;
     }
-    return this.#isStuck || position + bytes > this.#options.config.segmentBytes || this.isAged;
+    return this.#isStuck || position + bytes > this.#options.config.segmentBytes || this.checkAge();
   }
 
-  /** The active segment has records and has had its time. */
-  get isAged(): boolean {
+  /** Whether the active segment has records and has had its time. Where the clock was set back, begins its age anew. */
+  checkAge(): boolean {
     const active = this.#active;
     const nowMs = this.#options.clock();
-    // A clock that was set back: its age counts from now on.
     active.createdMs = Math.min(active.createdMs, nowMs);
     return active.position > 0 && nowMs - active.createdMs >= this.#options.config.segmentAgeMs;
   }
