@@ -1,22 +1,19 @@
 // The thread that makes proofs: reads log and ledger by itself, answers one request after another.
 import { parentPort, workerData } from 'node:worker_threads';
 import { offset } from '../../ledger/format/brand.ts';
-import type { ChainAnswer } from '../../ledger/provenance/chain.ts';
-import type { DeviceResult } from '../../ledger/tiles/prove.ts';
 import { coldFs } from '../cold/cold-fs.ts';
 import { realFs } from '../log/fs.ts';
 import { openReader } from '../log/reader.ts';
 import { leafSource } from '../log/retention/leaf-files.ts';
 import { LogError } from '../log/types.ts';
 import {
-  type Flow,
   ledgerDirOf,
   localProofs,
   type ProofFailure,
   type ProofReply,
+  type ProofReplyAnswer,
   type ProofRequest,
   type ProofWorkerInit,
-  type RangeAnswer,
 } from './proofs.ts';
 
 const port = parentPort;
@@ -38,8 +35,9 @@ async function reply(request: ProofRequest): Promise<ProofReply> {
   }
 }
 
-function answerTo(request: ProofRequest): Promise<RangeAnswer | DeviceResult | ChainAnswer | Flow> {
+function answerTo(request: ProofRequest): Promise<ProofReplyAnswer> {
   if ('provenance' in request) return proofs.provenance(offset(request.provenance));
+  if ('leavesFrom' in request) return proofs.leaves(request.leavesFrom, request.leavesEnd);
   if ('flow' in request) return proofs.flow(request.flow);
   if ('offset' in request) return proofs.prove(offset(request.offset));
   if ('device' in request) return proofs.proveDevice(request.height, request.device);

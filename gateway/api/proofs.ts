@@ -3,6 +3,7 @@
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
+import { type LeafRun, LeafRuns } from '../../ledger/format/leaves.ts';
 import { formatProofFile } from '../../ledger/format/proof.ts';
 import { formatRangeFile } from '../../ledger/format/proof-range.ts';
 import type { FlowReport } from '../../ledger/provenance/answers.ts';
@@ -31,7 +32,8 @@ export type ProofQuestion =
   | { readonly first: number; readonly last: number }
   | { readonly height: number; readonly device: string }
   | { readonly provenance: number }
-  | { readonly flow: FlowQuestion };
+  | { readonly flow: FlowQuestion }
+  | { readonly leavesFrom: number; readonly leavesEnd: number };
 
 export type Flow = Omit<FlowReport, 'sinks'>;
 
@@ -46,6 +48,8 @@ export interface ProofSource {
   provenance(at: Offset): Promise<ChainAnswer>;
   /** All that was sealed between two times. */
   flow(question: FlowQuestion): Promise<Flow>;
+  /** Leaf hashes of removed records in [from, end) that were kept, ascending. */
+  leaves(from: number, end: number): Promise<readonly LeafRun[]>;
 }
 
 export interface ProofWorkerInit {
@@ -58,8 +62,10 @@ export interface ProofWorkerInit {
 
 export type ProofRequest = { readonly id: number } & ProofQuestion;
 
+export type ProofReplyAnswer = RangeAnswer | DeviceResult | ChainAnswer | Flow | readonly LeafRun[];
+
 export type ProofReply =
-  | { readonly id: number; readonly answer: RangeAnswer | DeviceResult | ChainAnswer | Flow }
+  | { readonly id: number; readonly answer: ProofReplyAnswer }
   | { readonly id: number; readonly failure: ProofFailure };
 
 /** An error as it crosses the thread border; `log` is there for a LogError. */
@@ -98,6 +104,12 @@ export function localProofs(
     proveDevice: (height, device) => prover.proveDevice(height, device),
     provenance: (at) => provenanceOf({ reader, tiles, prover }, at),
     flow: (question) => flowBetween({ tiles, records }, question),
+    leaves: async (from, end) => {
+      const runs = new LeafRuns();
+      const found = [...((await leaves?.(from, end)) ?? [])].sort(([a], [b]) => a - b);
+      for (const [at, hash] of found) runs.add(at, hash);
+      return runs.runs;
+    },
   };
 }
 
@@ -138,6 +150,10 @@ export class ProofWorker implements ProofSource {
 
   flow(question: FlowQuestion): Promise<Flow> {
     return this.#ask({ flow: question });
+  }
+
+  leaves(from: number, end: number): Promise<readonly LeafRun[]> {
+    return this.#ask({ leavesFrom: from, leavesEnd: end });
   }
 
   #ask<Answer>(question: ProofQuestion): Promise<Answer> {

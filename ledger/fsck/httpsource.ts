@@ -1,6 +1,6 @@
 // Reads a running gateway's ledger and records over its HTTP API, with limits on time and size. Believes nothing it
 // gets: every answer is parsed strictly and checked by the caller.
-import { fromBase64Sized } from '../format/base64.ts';
+import { fromBase64, fromBase64Sized } from '../format/base64.ts';
 import type { DeviceProof } from '../format/devices.ts';
 import { CodedError, FormatError } from '../format/errors.ts';
 import { HASH_BYTES } from '../format/hash.ts';
@@ -12,6 +12,8 @@ const TIMEOUT_MS = 30_000;
 /** 1,000 records of the largest size are refused anyway; this only keeps a hostile server from filling the memory. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024;
 const DEVICE_PROOF_MAX_BYTES = 1024 * 1024;
+/** Hashes of a whole block of 65,536 records as base64, with room to spare. */
+const LEAVES_MAX_BYTES = 8 * 1024 * 1024;
 /** A block has at most 65,536 records, and so no more devices. */
 const MAX_PATH_HASHES = 16;
 /** Limit of GET /api/v1/records. */
@@ -134,6 +136,45 @@ export class HttpRecords implements RecordSource {
       next = last.offset + 1;
     }
   }
+
+  /** None from a gateway that does not know the question: what they would prove is then said to be unproven. */
+  async leaves(first: number, end: number): Promise<ReadonlyMap<number, Uint8Array>> {
+    const url = new URL('api/v1/leaves', this.#base);
+    url.searchParams.set('from', String(first));
+    url.searchParams.set('end', String(end));
+    const bytes = await httpGet(url, LEAVES_MAX_BYTES);
+    if (!bytes) return new Map();
+    try {
+      return leavesFrom(JSON.parse(new TextDecoder().decode(bytes)) as LeavesAnswer, first, end);
+    } catch (error) {
+      throw notOurs(url, error);
+    }
+  }
+}
+
+interface LeavesAnswer {
+  readonly runs: readonly { readonly first: number; readonly hashes: string }[];
+}
+
+/** Hashes by offset; none of [first, end) twice, and none outside. */
+function leavesFrom({ runs }: LeavesAnswer, first: number, end: number): Map<number, Uint8Array> {
+  const found = new Map<number, Uint8Array>();
+  let next = first;
+  for (const run of runs) {
+    const hashes = fromBase64(run.hashes);
+    const count = hashes.length / HASH_BYTES;
+    if (
+      !Number.isSafeInteger(run.first) ||
+      !Number.isInteger(count) ||
+      run.first < next ||
+      run.first + count > end
+    )
+      throw new TypeError('not leaf hashes of these records');
+    for (let at = 0; at < count; at += 1)
+      found.set(run.first + at, hashes.subarray(at * HASH_BYTES, (at + 1) * HASH_BYTES));
+    next = run.first + count;
+  }
+  return found;
 }
 
 /** What the gateway says a block sealed of a device; null where it cannot say. */

@@ -141,11 +141,13 @@ export class RecordCheck {
     const batch = new BatchRoot();
     const tally = new DeviceTally();
     const missing: OffsetSpan[] = [];
-    const left = await this.#source.leaves?.(block.first, end);
-    const miss = (from: number, to: number) => {
+    let left: ReadonlyMap<number, Uint8Array> | null = null;
+    const miss = async (from: number, to: number) => {
       if (to <= from) return;
       missing.push({ from, to });
-      if (!left?.size) return;
+      // Of a block that is gone as a whole there is nothing left to prove.
+      if (to - from === block.count) return;
+      left ??= (await this.#source.leaves?.(block.first, end)) ?? new Map();
       for (let offset = from; offset < to; offset += 1) {
         const leaf = left.get(offset);
         if (leaf) batch.addLeaf(leaf);
@@ -154,13 +156,13 @@ export class RecordCheck {
     let next: number = block.first;
     let unreadable: string | null = null;
     const from = Math.max(block.first, Math.min(this.#start, end));
-    miss(next, from);
+    await miss(next, from);
     next = from;
     for await (const records of this.#source.read(from, end)) {
       for (const record of records) {
         // A repeated offset is the log check's finding; here the first one counts.
         if (record.offset < next) continue;
-        miss(next, record.offset);
+        await miss(next, record.offset);
         next = record.offset + 1;
         try {
           batch.add(record);
@@ -172,7 +174,7 @@ export class RecordCheck {
         }
       }
     }
-    miss(next, end);
+    await miss(next, end);
     if (missing.length > 0) this.#history?.unknown();
     if (missing.length === 0) {
       if (this.#judge(block, batch, unreadable)) this.#judgeDevices(block, tally);

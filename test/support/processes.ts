@@ -93,6 +93,8 @@ export interface GatewayOptions {
   dataDir: string;
   mqttPort?: number;
   httpPort?: number;
+  /** Of a data directory that is there already. */
+  origin?: string;
   /** Extra YAML for the configuration file. */
   yaml?: string;
   nodeOptions?: string[];
@@ -109,7 +111,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const file = `${options.dataDir}.yaml`;
   writeFileSync(
     file,
-    `dataDir: ${options.dataDir}\norigin: test.example.com/gateway\n${options.yaml ?? ''}\n`,
+    `dataDir: ${options.dataDir}\norigin: ${options.origin ?? 'test.example.com/gateway'}\n${options.yaml ?? ''}\n`,
   );
   const command = [
     ...(options.wrapper ?? []),

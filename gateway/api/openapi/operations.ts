@@ -219,6 +219,16 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       responses: { '404': problem('`no-summary`.') },
     },
   ),
+  'GET /api/v1/leaves': read(
+    'Hashes that were kept of removed records',
+    answer('Runs of SHA-256 leaf hashes of consecutive records, base64.', ref('Leaves')),
+    {
+      parameters: [
+        query('from', integer, 'The first offset, e.g. that of a block.', true),
+        query('end', integer, 'One past the last, at most 65,536 further.', true),
+      ],
+    },
+  ),
   'GET /api/v1/records/:offset/provenance': read(
     'Where a record came from and where it went',
     answer('Device, block, checkpoint, uses and sinks.', ref('Provenance')),

@@ -78,6 +78,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Records: objectOf({ records: listOf(ref('Record')), next: integer }),
   Proof: { type: 'object', description: 'A proof file: see docs/formats.md.' },
   DeviceProof: objectOf({ height: integer, device: text, proof: { type: 'array' } }),
+  Leaves: objectOf({ runs: listOf(objectOf({ first: integer, hashes: text })) }),
   Provenance: objectOf({
     record: { type: 'object' },
     madeFrom: nullable('object'),

@@ -1,5 +1,6 @@
 // GET /api/v1/records/:offset/proof: the proof file of one record, or with ?last= of consecutive ones, as it would be saved;
-// GET /api/v1/blocks/:height/devices/:device: what a block says of a device, with its proof.
+// GET /api/v1/blocks/:height/devices/:device: what a block says of a device, with its proof;
+// GET /api/v1/leaves: what is left of removed records, so that those beside them can be checked.
 import type { FastifyInstance } from 'fastify';
 import { toBase64 } from '../../../ledger/format/base64.ts';
 import type { Offset } from '../../../ledger/format/brand.ts';
@@ -56,7 +57,27 @@ export function proofRoutes(app: FastifyInstance, reader: LogReader, proofs: Pro
       return reply.header('cache-control', 'no-store').send({ height, device, proof });
     },
   );
+
+  app.get<{ Querystring: Query }>('/api/v1/leaves', access, async (request, reply) => {
+    const [from, end] = [request.query.from, request.query.end].map(wholeNumber);
+    if (from == null || end == null || end <= from || end - from > MAX_BLOCK_RECORDS)
+      return sendProblem(reply, BAD_LEAVES);
+    const runs = await gate.run(() => proofs.leaves(from, end));
+    if (runs === 'full') return sendProblem(reply, GATE_FULL);
+    return reply
+      .header('cache-control', 'no-store')
+      .send({ runs: runs.map(({ first, hashes }) => ({ first, hashes: toBase64(hashes) })) });
+  });
 }
+
+/** What a data block holds at most. */
+const MAX_BLOCK_RECORDS = 65_536;
+
+const BAD_LEAVES: Problem = {
+  status: 400,
+  code: 'malformed',
+  detail: `from and end are offsets, end after from by at most ${MAX_BLOCK_RECORDS}: one block's.`,
+};
 
 const BAD_RANGE: Problem = {
   status: 400,
