@@ -221,10 +221,16 @@ class ScenarioRun {
     void this.#figures.ask();
   }
 
-  async #drained(timeoutMs: number): Promise<void> {
-    const deadline = performance.now() + timeoutMs;
-    while (this.#pending() > 0 && performance.now() < deadline && !this.#options.signal.aborted)
+  /** Until nothing is outstanding, or nothing was answered for so long: a slow gateway is not one that forgets. */
+  async #drained(silenceMs: number): Promise<void> {
+    let least = this.#pending();
+    let deadline = performance.now() + silenceMs;
+    while (least > 0 && performance.now() < deadline && !this.#options.signal.aborted) {
       await pause(50, undefined, { signal: this.#options.signal }).catch(() => undefined);
+      const pending = this.#pending();
+      if (pending < least) deadline = performance.now() + silenceMs;
+      least = Math.min(least, pending);
+    }
   }
 }
 

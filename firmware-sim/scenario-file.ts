@@ -142,7 +142,11 @@ export const scenarioFileSchema = z
     about: z.string().default(''),
     seed: z.union([z.int().min(0), z.string()]).default(1),
     seconds: seconds.min(0.1).default(60).describe('How long devices send.'),
-    drainSeconds: seconds.default(60).describe('How long to wait for what is still on its way.'),
+    drainSeconds: seconds
+      .default(60)
+      .describe(
+        'How long to wait at the end for an answer to what is still on its way, from the one before.',
+      ),
     dayMinutes: z.number().min(0.1).max(1_440).default(1_440).describe('Length of a day of the physics.'),
     startHour: z.number().min(0).max(24).default(9),
     startWeekday: z.int().min(1).max(7).default(1).describe('1 is Monday; people rest on 6 and 7.'),

@@ -85,6 +85,10 @@ type WillRow = Omit<SavedWill, 'retain' | 'dueMs'> & { retain: number; due_ms: n
 
 type Statements = ReturnType<typeof prepare>;
 
+/** What passes when there is room, memory or leave again, and says nothing of what stands in the file. */
+const PASSING =
+  /^SQLITE_(FULL|IOERR_(SHM|WRITE|FSYNC|TRUNCATE|LOCK|NOMEM)|CANTOPEN|BUSY|LOCKED|NOMEM|READONLY|PERM)/;
+
 /** Written by a newer gateway: not to be touched. */
 class VersionError extends Error {}
 
@@ -92,6 +96,7 @@ export class SessionDatabase {
   /**
    * What the last run left, through `read`. A file that cannot be read is set aside as `sessions.db.damaged` (one of
    * before is overwritten) and `onDamage` is told: clients then start with new sessions, which beats no gateway at all.
+   * @throws Error when the machine does not let it be read now, e.g. for want of room: that is no damage.
    */
   static restore(
     dataDir: string,
@@ -108,6 +113,11 @@ export class SessionDatabase {
     } catch (error) {
       if (error instanceof VersionError) throw error;
       const file = join(dataDir, SESSIONS_FILE);
+      if (error instanceof Database.SqliteError && PASSING.test(error.code))
+        throw new Error(
+          `${file} cannot be opened now (${error.message}, ${error.code}): is the disk full, or the file another user's?`,
+          { cause: error },
+        );
       for (const end of ['', '-wal', '-shm'])
         if (existsSync(`${file}${end}`)) renameSync(`${file}${end}`, `${file}.damaged${end}`);
       onDamage(error);

@@ -1,6 +1,6 @@
 // What clients may rely on after a restart: sessions, subscriptions, queues, retained messages and QoS 2 identifiers,
 // after a proper end of the adapter and after kill -9 of the whole gateway.
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -84,6 +84,24 @@ test('a session whose time is over is forgotten, with all that was kept for it',
   await until(() => server.figures().sessions === 0);
   expect(server.figures()).toMatchObject({ subscriptions: 0, queued: 0 });
   await publisher.endAsync();
+});
+
+test('a sessions.db that the machine does not let be opened now stays where it is, and nothing starts without it', async () => {
+  const harness = await Harness.open();
+  cleanups.push(() => harness.remove());
+  const first = await serve(harness);
+  const client = await mqtt.connectAsync(kept(first.port));
+  await client.subscribeAsync('q/#', { qos: 1 });
+  await client.endAsync();
+  await first.close();
+  // As on a full disk: SQLite cannot make the files it needs beside it.
+  mkdirSync(join(harness.dataDir, 'sessions.db-wal'));
+  await expect(serve(harness)).rejects.toThrow(/sessions\.db cannot be opened now .*disk full/);
+  expect(existsSync(join(harness.dataDir, 'sessions.db.damaged'))).toBe(false);
+  rmdirSync(join(harness.dataDir, 'sessions.db-wal'));
+  const second = await serve(harness);
+  cleanups.push(() => second.close());
+  expect(second.figures()).toMatchObject({ sessions: 1, subscriptions: 1 });
 });
 
 test('a sessions.db that cannot be read is set aside, and said so; a backup holds a sound one', async () => {
