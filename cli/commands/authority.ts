@@ -1,13 +1,14 @@
 // `tidemark authority`: a cosigner for other people's gateways, until it is told to stop.
 import pino from 'pino';
-import { startAuthority } from '../../ledger/authority/server.ts';
+import { type RunningAuthority, startAuthority } from '../../ledger/authority/server.ts';
 import { KeyError } from '../../ledger/keys/file.ts';
 import type { Invocation } from '../command.ts';
 import { loadAuthorityConfig } from '../config/authority.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
-  const config = loadAuthorityConfig(invocation.text('config') ?? 'authority.yaml');
+  const file = invocation.text('config') ?? 'authority.yaml';
+  const config = loadAuthorityConfig(file);
   const logger = pino(
     { level: 'info', base: null, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ dest: 2, sync: true }),
@@ -26,6 +27,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     { name: config.name, verifierKey, url, gateways: config.gateways.length },
     'the authority is ready',
   );
+  process.on('SIGHUP', () => reload(authority, file, logger));
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     process.once('SIGTERM', resolve);
     process.once('SIGINT', resolve);
@@ -33,4 +35,17 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   logger.info({ signal }, 'stopping');
   await authority.close();
   return EXIT.ok;
+}
+
+/** A file that cannot be used changes nothing. */
+function reload(authority: RunningAuthority, file: string, logger: pino.Logger): void {
+  try {
+    const config = loadAuthorityConfig(file);
+    const restart = authority.reload(config);
+    logger.info({ gateways: config.gateways.length, restart }, 'the configuration is in force');
+    if (restart.length > 0) logger.warn({ restart }, 'these settings wait for a restart');
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    logger.error({ err: error.message }, 'the configuration cannot be used: nothing has changed');
+  }
 }

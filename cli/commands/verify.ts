@@ -78,18 +78,21 @@ function format(report: VerifyReport, { from, options }: InForce): string {
   if (times.existedByMs !== null)
     lines.push(`existed by  ${iso(times.existedByMs)} by the authorities’ clocks`);
   lines.push(`trusting    ${from ?? 'nothing: give --policy FILE or --key KEY'}`);
-  const isOpen = report.status === 'pending' || report.status === 'invalid';
-  if (isOpen && report.block && sealedUnderAnother(report.block.policyHash, options.policy))
+  if (mayBeOfAnotherEpoch(report, options))
     lines.push(
-      `note        the block was sealed under another policy (${report.block.policyHash.slice(0, 16)}): policies change; with --state FILE of an audit a proof is judged by the one in force at its checkpoint`,
+      'note        policies and gateway keys change: with --state FILE of `tidemark audit` a proof is judged by what was in force at its checkpoint',
     );
   lines.push('', VERDICTS[report.status], '');
   return lines.join('\n');
 }
 
-function sealedUnderAnother(named: string, policy: InForce['options']['policy']): boolean {
-  if (policy === undefined) return false;
-  return toHex(typeof policy === 'string' ? policyHash(policy) : policy.hash) !== named;
+function mayBeOfAnotherEpoch(
+  { status, steps, block }: VerifyReport,
+  { policy }: InForce['options'],
+): boolean {
+  if (status === 'invalid') return steps.find(({ ok }) => ok === false)?.name === 'gateway signature';
+  if (status !== 'pending' || !block || policy === undefined) return false;
+  return toHex(typeof policy === 'string' ? policyHash(policy) : policy.hash) !== block.policyHash;
 }
 
 const iso = (ms: number) => (Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : `${ms} ms`);

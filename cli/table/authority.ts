@@ -33,7 +33,7 @@ export const AUTHORITY_COMMANDS: readonly CommandSpec[] = [
     summary: 'run a cosigner for gateways',
     usage: '[--config FILE]',
     about:
-      'Answers C2SP tlog-witness add-checkpoint for the gateways its configuration names, cosigns at most one history of each, and keeps evidence of any second one. Runs until SIGTERM or SIGINT.',
+      'Answers C2SP tlog-witness add-checkpoint for the gateways its configuration names, cosigns at most one history of each, and keeps evidence of any second one. SIGHUP takes `gateways` and `allow` of a changed configuration. Runs until SIGTERM or SIGINT.',
     options: {
       config: AUTHORITY_CONFIG,
     },
@@ -88,9 +88,17 @@ export const AUTHORITY_COMMANDS: readonly CommandSpec[] = [
   {
     name: 'policy sign',
     summary: 'sign a proposed policy as an authority',
-    usage: 'PROPOSAL [--config AUTHORITY.yaml] [--out FILE]',
+    usage: 'PROPOSAL [--config AUTHORITY.yaml | --key-file FILE] [--out FILE]',
+    about:
+      'An authority signs with the key it cosigns with. For a witness that signs nothing but checkpoints, the holder of its policy key does (`policy keygen`).',
     options: {
       config: AUTHORITY_CONFIG,
+      'key-file': { type: 'string', value: 'FILE', about: 'sign with this policy key instead' },
+      name: {
+        type: 'string',
+        value: 'NAME',
+        about: 'with --key-file: name of the key, where the proposal does not name it',
+      },
       out: OUT,
     },
     positionals: { min: 1, max: 1 },
@@ -101,6 +109,19 @@ export const AUTHORITY_COMMANDS: readonly CommandSpec[] = [
       ],
     ],
     load: () => import('../commands/policy-sign.ts'),
+  },
+  {
+    name: 'policy keygen',
+    summary: 'make a key that signs policies for a witness that cannot',
+    usage: 'FILE NAME',
+    about:
+      'For witnesses of others, which sign nothing but checkpoints: whoever answers for one keeps this key offline and signs policies with it. Prints the verifier key for the policy’s `#tidemark policy-key` line. Never overwrites a key.',
+    options: {},
+    positionals: { min: 2, max: 2 },
+    examples: [
+      ['tidemark policy keygen /media/stick/policy.key ops.example.com/policies', 'then see `policy sign`'],
+    ],
+    load: () => import('../commands/policy-keygen.ts'),
   },
   {
     name: 'policy apply',

@@ -9,14 +9,13 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import { type AddressInfo, BlockList, isIPv6 } from 'node:net';
+import { type AddressInfo, isIPv6 } from 'node:net';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { TLOG_SIZE_TYPE } from '../format/add-checkpoint.ts';
 import { formatVerifierKey } from '../format/note.ts';
 import type { AuthorityConfig } from './config.ts';
-import { EvidenceFiles, originHash } from './evidence-files.ts';
-import { servedGateways } from './gateways.ts';
-import { Mirror } from './mirror.ts';
+import { EvidenceFiles } from './evidence-files.ts';
+import { Served } from './served.ts';
 import { openAuthority } from './store.ts';
 import { Witness, type WitnessAnswer } from './witness.ts';
 
@@ -30,6 +29,8 @@ export interface RunningAuthority {
   /** Verifier key text, for policies. */
   readonly verifierKey: string;
   readonly url: string;
+  /** Takes gateways and access list of another configuration; gives back the settings that wait for a new start. */
+  reload(config: AuthorityConfig): readonly string[];
   close(): Promise<void>;
 }
 
@@ -40,32 +41,14 @@ export async function startAuthority(
   nowMs: () => number = Date.now,
 ): Promise<RunningAuthority> {
   const { key, heads } = openAuthority(config.dataDir);
-  const gateways = servedGateways(config);
   const evidence = new EvidenceFiles(config.dataDir, config.evidenceMax);
-  const mirrors = new Map(
-    [...gateways.values()].flatMap(({ origin, mirror }) =>
-      mirror === null
-        ? []
-        : [
-            [
-              origin,
-              new Mirror({
-                origin,
-                url: mirror,
-                dataDir: config.dataDir,
-                maxBlocks: config.mirrorMaxBlocks,
-                logger,
-              }),
-            ] as const,
-          ],
-    ),
-  );
+  const served = new Served(config, logger);
   const counts = new AuthorityMetrics();
   const witness = new Witness({
     name: config.name,
     key,
     heads,
-    gateways,
+    gatewayOf: (origin) => served.gateways.get(origin),
     historyKept: config.historyKept,
     nowMs,
     onEvidence: (origin, found) => {
@@ -74,11 +57,16 @@ export async function startAuthority(
       logger.error({ origin, file: name }, 'a gateway signed two histories; the evidence is kept');
     },
   });
-  const byHash = new Map([...gateways.keys()].map((origin) => [originHash(origin), origin]));
-  const allowed = accessList(config.allow);
+  const use = (next: AuthorityConfig) => {
+    const waiting = served.use(next, (origin) => witness.newest(origin));
+    counts.size.reset();
+    for (const origin of served.gateways.keys())
+      counts.size.set({ origin }, witness.newest(origin)?.size ?? 0);
+    return waiting;
+  };
 
   async function submit(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (!allowed(request.socket.remoteAddress ?? '')) {
+    if (!served.mayCall(request.socket.remoteAddress ?? '')) {
       counts.refusedCallers.inc();
       send(response, 403, 'this address may not submit checkpoints\n');
       return;
@@ -93,7 +81,7 @@ export async function startAuthority(
     if (decided.status === 200) {
       send(response, 200, decided.lines);
       counts.size.set({ origin: decided.origin }, decided.size);
-      mirrors.get(decided.origin)?.follow(witness.newest(decided.origin)!);
+      served.mirrorOf(decided.origin)?.follow(witness.newest(decided.origin)!);
     } else if (decided.status === 409) send(response, 409, `${decided.size}\n`, TLOG_SIZE_TYPE);
     else send(response, decided.status, `${decided.reason}\n`);
   }
@@ -111,7 +99,7 @@ export async function startAuthority(
   /** What stands at a path, or null. */
   async function view(path: string): Promise<Page | null> {
     const [head, ...rest] = path.slice(1).split('/');
-    const origin = byHash.get(head ?? '');
+    const origin = served.originOf(head ?? '');
     if (path === '/healthz') return { body: 'ok\n' };
     if (path === '/metrics')
       return { body: await counts.registry.metrics(), type: counts.registry.contentType };
@@ -121,11 +109,11 @@ export async function startAuthority(
       return file === null ? null : { body: file, type: JSON_TYPE };
     }
     if (head === 'mirror') {
-      const mirror = mirrors.get(byHash.get(rest[0] ?? '') ?? '');
+      const mirror = served.mirrorOf(served.originOf(rest[0] ?? '') ?? '');
       const file = mirror?.read(rest.slice(1).join('/')) ?? null;
       return file === null ? null : { body: file, type: 'application/octet-stream' };
     }
-    const newest = origin !== undefined && rest.join('/') === 'checkpoint' ? witness.newest(origin) : null;
+    const newest = origin !== null && rest.join('/') === 'checkpoint' ? witness.newest(origin) : null;
     return newest && { body: newest.note };
   }
 
@@ -163,22 +151,19 @@ export async function startAuthority(
     heads.close();
     throw error;
   }
-  for (const origin of gateways.keys()) {
-    const newest = witness.newest(origin);
-    counts.size.set({ origin }, newest?.size ?? 0);
-    if (newest) mirrors.get(origin)?.follow(newest);
-  }
-  counts.watch(evidence, mirrors);
+  use(config);
+  counts.watch(evidence, served);
   const { port } = server.address() as AddressInfo;
   const host = isIPv6(config.host) ? `[${config.host}]` : config.host;
   return {
     verifierKey: formatVerifierKey(witness.verifierKey),
     url: `${config.tls ? 'https' : 'http'}://${host}:${port}`,
+    reload: use,
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await closed;
-      await Promise.all([...mirrors.values()].map((mirror) => mirror.close()));
+      await served.close();
       heads.close();
     },
   };
@@ -204,7 +189,7 @@ class AuthorityMetrics {
     registers: [this.registry],
   });
 
-  watch(evidence: EvidenceFiles, mirrors: ReadonlyMap<string, Mirror>): void {
+  watch(evidence: EvidenceFiles, served: Served): void {
     const { registry } = this;
     new Gauge({
       name: 'tidemark_authority_evidence_files',
@@ -220,7 +205,7 @@ class AuthorityMetrics {
       labelNames: ['origin'],
       registers: [registry],
       collect() {
-        for (const [origin, mirror] of mirrors) this.set({ origin }, mirror.size);
+        for (const [origin, { mirror }] of served.mirrors) this.set({ origin }, mirror.size);
       },
     });
   }
@@ -252,16 +237,4 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buf
     parts.push(part);
   }
   return Buffer.concat(parts);
-}
-
-function accessList(networks: readonly string[]): (address: string) => boolean {
-  if (networks.length === 0) return () => true;
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address, bits] = network.split('/') as [string, string | undefined];
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    list.addSubnet(address, Number(bits ?? (family === 'ipv6' ? 128 : 32)), family);
-  }
-  // An IPv4 caller on a dual-stack socket is ::ffff:a.b.c.d; BlockList knows that form.
-  return (address) => list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }

@@ -34,7 +34,8 @@ export interface WitnessOptions {
   readonly name: string;
   readonly key: SigningKey;
   readonly heads: HeadStore;
-  readonly gateways: ReadonlyMap<string, ServedGateway>;
+  /** As the configuration has them at this moment. */
+  readonly gatewayOf: (origin: string) => ServedGateway | undefined;
   readonly historyKept: number;
   readonly nowMs: () => number;
   /** Called with what proves that a gateway signed two histories. */
@@ -71,7 +72,7 @@ export class Witness {
       throw error;
     }
     const { checkpoint, oldSize, signed, note } = submission;
-    const gateway = this.#options.gateways.get(checkpoint.origin);
+    const gateway = this.#options.gatewayOf(checkpoint.origin);
     if (!gateway) return { status: 404, reason: 'this authority does not know the origin' };
     const signer = signerOf(gateway, signed, checkpoint.size);
     if (signer.kind !== 'signed') return { status: 403, reason: REFUSED_SIGNER[signer.kind] };

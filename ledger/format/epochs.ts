@@ -158,8 +158,8 @@ export function missingQuorums(
   if (before.policy === null) return { old: false, new: false };
   const next = parsePolicy(parsePolicyStatement(note.text).text, { allowNonIntersecting: true });
   return {
-    old: !meetsQuorum(before.policy, cosigners(note, before.policy, verify)),
-    new: !meetsQuorum(next, cosigners(note, next, verify)),
+    old: !meetsQuorum(before.policy, signersOf(note, before.policy, 'policyKey', verify)),
+    new: !meetsQuorum(next, signersOf(note, next, 'policyKey', verify)),
   };
 }
 
@@ -169,10 +169,20 @@ export function cosigners(
   policy: Policy,
   verify: VerifyEd25519 = verifyEd25519,
 ): Set<string> {
+  return signersOf(note, policy, 'key', verify);
+}
+
+/** By the keys they cosign with, or by those that sign policies for them. */
+function signersOf(
+  note: SignedNote,
+  { authorities }: Policy,
+  by: 'key' | 'policyKey',
+  verify: VerifyEd25519,
+): Set<string> {
   const names = new Set<string>();
-  const keys = policy.authorities.map(({ key }) => key);
+  const keys = authorities.flatMap((authority) => authority[by] ?? []);
   for (const { key, ok } of checkSignatures(note, keys, verify)) {
-    const { name } = policy.authorities.find((authority) => authority.key === key)!;
+    const { name } = authorities.find((authority) => authority[by] === key)!;
     if (!ok)
       throw new FormatError('NOTE_SIGNATURE_INVALID', `the signature of ${name} does not fit`, {
         facts: { name },

@@ -37,6 +37,11 @@ export const holds = (detail: string): Outcome => ({ ok: true, detail });
 export const broken = (detail: string): Outcome => ({ ok: false, detail });
 export const undecided = (detail: string): Outcome => ({ ok: null, detail });
 
+const misled = (from: string, to: string, leaf: string, end: string) =>
+  broken(
+    `${from} does not lead to the ${to}: the ${leaf} was changed since it was sealed, or its path or the ${end} was`,
+  );
+
 export interface ReadBlock {
   readonly block: Block;
   readonly hash: Uint8Array;
@@ -168,10 +173,7 @@ function batchRootStep(proof: Proof, leaf: Uint8Array, read: Read<ReadBlock>): O
       `the batch path has ${proof.batchPath.length} hashes, which record ${index} of ${block.count} cannot have`,
     );
   if (!equalBytes(found, block.root)) {
-    return broken(
-      `the record does not lead to the batch root of block ${block.height}: the record was changed since it was sealed, ` +
-        'or its path or the batch root in the block was',
-    );
+    return misled('the record', `batch root of block ${block.height}`, 'record', 'batch root in the block');
   }
   return holds(`record ${index} of ${block.count} leads to the batch root of block ${block.height}`);
 }
@@ -189,10 +191,7 @@ function blockStep(proof: Proof, read: Read<ReadBlock>, head: Read<ReadCheckpoin
       `the block path has ${proof.blockPath.length} hashes, which block ${block.height} of ${size} cannot have`,
     );
   if (!equalBytes(found, root)) {
-    return broken(
-      `block ${block.height} does not lead to the root of the checkpoint of ${size} blocks: the block was changed since ` +
-        'it was sealed, or its path or the checkpoint was',
-    );
+    return misled(`block ${block.height}`, `root of the checkpoint of ${size} blocks`, 'block', 'checkpoint');
   }
   return holds(`block ${block.height} is in the tree of ${size} blocks that the checkpoint names`);
 }

@@ -51,7 +51,7 @@ class CrashingAuthority {
     this.#witness = new Witness({
       name: 'w',
       ...this.#opened,
-      gateways,
+      gatewayOf: (origin) => gateways.get(origin),
       historyKept: 100,
       nowMs: () => 1_763_600_000_000,
       onEvidence: (_origin, evidence) => this.evidence.push(evidence),

@@ -328,3 +328,20 @@ describe('its key and its memory', () => {
     authority = await startAuthority(configOf(), quiet);
   });
 });
+
+test('another configuration while it runs: gateways and access are taken, the rest is named; what was cosigned stays', async () => {
+  const log = new MadeUpLog({ size: 3 });
+  expect((await submit(log.submission(0))).status).toBe(200);
+  const later = new MadeUpLog({ key: testKey('the next key of the gateway'), from: log, size: 2 });
+  expect((await submit(later.submission(3))).status).toBe(403);
+  const gateways = [{ keys: [log.verifierKey, later.verifierKey] }];
+  expect(authority.reload(configOf({ gateways, historyKept: 7 }))).toEqual(['historyKept']);
+  expect((await submit(later.submission(3))).status).toBe(200);
+  expect((await submit(later.submission(3))).status).toBe(409);
+  const other = new MadeUpLog({ origin: 'plant8.example.com/gw-1', size: 1 });
+  expect((await submit(other.submission(0))).status).toBe(404);
+  authority.reload(configOf({ gateways: [...gateways, { keys: [other.verifierKey] }] }));
+  expect((await submit(other.submission(0))).status).toBe(200);
+  authority.reload(configOf({ gateways, allow: ['10.0.0.0/8'] }));
+  expect((await submit(later.submission(5))).status).toBe(403);
+});

@@ -14,7 +14,7 @@ import {
   SIGNATURE_TYPE,
   verifierKey,
 } from '../../../ledger/format/note.ts';
-import { parsePolicy } from '../../../ledger/format/policy.ts';
+import { describePolicy, parsePolicy } from '../../../ledger/format/policy.ts';
 import { formatKeyStatement, formatPolicyStatement } from '../../../ledger/format/statements.ts';
 import { readSignedHead, walkChain } from '../../../ledger/fsck/chainwalk.ts';
 import { Findings } from '../../../ledger/fsck/findings.ts';
@@ -166,6 +166,71 @@ describe('policy', () => {
   });
 });
 
+describe('witnesses that sign nothing but checkpoints', () => {
+  const holder = testKey('the operator of witness c');
+  const policyKey = verifierKey('ops.example.com/policies', holder.publicKey);
+  const holderLine = (text: string) =>
+    formatSignatureLine({
+      name: policyKey.name,
+      keyId: policyKey.keyId,
+      signature: holder.sign(encoder.encode(text)),
+    });
+  const line = (witness: string, key: string) => `#tidemark policy-key ${witness} ${key}\n`;
+  const first = `${policyText([a, b, c], 2)}${line('c', formatVerifierKey(policyKey))}`;
+  const second = policyText([a, b], 2);
+
+  test('the holder of its policy key signs for it; its own key counts for checkpoints only', () => {
+    bring(policyNote(first, []));
+    const note = (signers: readonly Authority[]) => policyNote(second, signers);
+    const statement = parseNote(note([])).text;
+    // Its cosigning key on the statement: somebody had it sign something that is no checkpoint.
+    expect(() => bring(note([a, c]))).toThrow('in force has not signed');
+    expect(() => bring(`${note([a])}${holderLine(statement)}`)).toThrow('new authorities has not signed');
+    bring(`${note([a, b])}${holderLine(statement)}`);
+    expect(sealer.epochs.policy.epoch).toBe(2);
+  });
+
+  test('with it a quorum of which one is foreign can be replaced', async () => {
+    bring(policyNote(first, []));
+    const next = `${policyText([b, c, d], 2)}${line('c', formatVerifierKey(policyKey))}`;
+    const statement = parseNote(policyNote(next, [])).text;
+    expect(() => bring(policyNote(next, [b]))).toThrow('in force has not signed');
+    bring(`${policyNote(next, [b])}${holderLine(statement)}`);
+    // Checkpoints are cosigned with its own key, as before.
+    const { text } = parseNote(world.state.loadCheckpoint()!.note);
+    sealer.serve(
+      `${world.state.loadCheckpoint()!.note}${[b, c].map((one) => cosignLine(text, one)).join('')}`,
+    );
+    expect((await judged({ policy: first })).status).toBe('final');
+    sealer.serve(`${world.state.loadCheckpoint()!.note}${cosignLine(text, b)}${holderLine(text)}`);
+    expect((await judged({ policy: first })).status).toBe('pending');
+  });
+
+  test('a policy that could never be replaced is refused, and the loader says who signs', () => {
+    const nobody = (...names: string[]) => names.map((name) => line(name, 'none')).join('');
+    expect(describePolicy(parsePolicy(`${policyText([a, b, c], 2)}${nobody('b')}`))).toContain(
+      'policies are signed for a, b by nobody, c',
+    );
+    expect(describePolicy(parsePolicy(first))).toContain('c by ops.example.com/policies');
+    expect(() => parsePolicy(`${policyText([a, b, c], 2)}${nobody('b', 'c')}`)).toThrow(
+      'no quorum could ever sign the next policy',
+    );
+    for (const [lines, why] of [
+      [line('x', 'none'), 'names x, which is not defined above'],
+      [nobody('a') + line('a', 'none'), 'names a again'],
+      [line('a', formatVerifierKey(b.verifier)), 'has a key of type 4, not 1'],
+      [
+        line('a', formatVerifierKey(policyKey)) + line('b', formatVerifierKey(policyKey)),
+        'has a key that is there already',
+      ],
+      [line('a', formatVerifierKey(verifierKey('x', b.key.publicKey))), 'has a key that is there already'],
+      ['#tidemark policy-key a\n', 'is not "#tidemark not-after'],
+      ['#tidemark other a\n', 'or "#tidemark policy-key'],
+    ] as const)
+      expect(() => parsePolicy(`${policyText([a, b, c], 2)}${lines}`), lines).toThrow(why);
+  });
+});
+
 describe('key', () => {
   const next = testKey('the next key');
   const keyNote = (signers: readonly TestKey[], to: TestKey = next) => {
@@ -226,7 +291,9 @@ describe('key', () => {
     const policy = (size: number) => `log ${old}\n#tidemark not-after ${old} ${size}\nquorum none\n`;
     expect((await judged({ policy: policy(2) })).status).toBe('signed-by-gateway-only');
     expect((await judged({ policy: policy(1) })).status).toBe('unsigned');
-    expect(() => parsePolicy(`#tidemark not-after ${old} 1\nquorum none\n`)).toThrow('no log line above');
+    expect(() => parsePolicy(`#tidemark not-after ${old} 1\nquorum none\n`)).toThrow(
+      'which is not defined above',
+    );
   });
 });
 
