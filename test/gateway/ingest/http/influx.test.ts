@@ -2,6 +2,8 @@
 import { gzipSync } from 'node:zlib';
 import { HttpError, InfluxDB, Point } from '@influxdata/influxdb-client';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { numericFields } from '../../../../gateway/codecs/fields.ts';
+import { TopicTemplates } from '../../../../gateway/codecs/template.ts';
 import { type ServedIngest, serveIngest } from './served.ts';
 
 let served: ServedIngest;
@@ -177,6 +179,47 @@ test('as Telegraf’s outputs.influxdb_v2 does without a token: gzip, chunked, a
   } as RequestInit);
   expect(response.status).toBe(204);
   expect(await stored()).toHaveLength(3);
+});
+
+/** plugins/outputs/http/http.go: its content type is the same whatever the serializer, and batches are its default. */
+const OUTPUTS_HTTP = {
+  'user-agent': 'Telegraf/1.36.0 Go/1.25.1',
+  'content-type': 'text/plain; charset=utf-8',
+};
+
+test.each([
+  ['as it stands', (body: string) => body, {}],
+  ['content_encoding = "gzip"', (body: string) => gzipSync(body), { 'content-encoding': 'gzip' }],
+])('as Telegraf’s outputs.http does with data_format influx, %s', async (_, encode, more) => {
+  const body =
+    'cpu,cpu=cpu-total,host=gw-1 usage_idle=98.5,usage_user=1i 1763600000000000000\nmem,host=gw-1 free=5i 1763600000000000000\n';
+  for (const path of ['/api/v2/write?bucket=telegraf', '/write?db=telegraf'])
+    expect((await write(path, encode(body), { ...OUTPUTS_HTTP, ...more })).status).toBe(204);
+  expect((await stored()).map(({ topic, line }) => [topic, line])).toEqual(
+    ['', ''].flatMap(() => [
+      ['telegraf/gw-1/cpu', body.split('\n')[0]],
+      ['telegraf/gw-1/mem', body.split('\n')[1]],
+    ]),
+  );
+});
+
+test('as Telegraf’s outputs.http does with data_format json: a batch is one record, its numbers are fields', async () => {
+  const metrics = [
+    { fields: { usage_idle: 98.5 }, name: 'cpu', tags: { host: 'gw-1' }, timestamp: 1_763_600_000 },
+    { fields: { free: 5 }, name: 'mem', tags: { host: 'gw-1' }, timestamp: 1_763_600_000 },
+  ];
+  const body = `${JSON.stringify({ metrics })}\n`;
+  const path = '/api/v1/ingest/telegraf/gw-1/batch';
+  expect((await write(path, body, OUTPUTS_HTTP)).status).toBe(202);
+  const gzip = { ...OUTPUTS_HTTP, 'content-encoding': 'gzip' };
+  expect((await write(path, gzipSync(body), gzip)).status).toBe(202);
+  const records = await served.harness.records();
+  expect(records.map(({ payload }) => Buffer.from(payload).toString())).toEqual([body, body]);
+  expect(records[0]).toMatchObject({ topic: 'telegraf/gw-1/batch', device: 'gw-1' });
+  expect(numericFields(records[0]!, new TopicTemplates(served.harness.config.templates))).toContainEqual([
+    'batch.metrics.0.fields.usage_idle',
+    98.5,
+  ]);
 });
 
 test('names: Token, Basic, and the query of version 1; a device writes what is its own', async () => {
