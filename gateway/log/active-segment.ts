@@ -191,14 +191,21 @@ export class ActiveSegment {
     });
   }
 
-  /** What had been written when it was called is durable once `done` hears null. Any error is the end of writing. */
-  sync(done: (error: Error | null) => void): void {
+  /**
+   * What had been written when it was called is durable once `done` hears null. Any error is the end of writing.
+   * `atOnce`: the caller may be kept waiting.
+   */
+  sync(done: (error: Error | null) => void, atOnce: boolean): void {
     const began = performance.now();
-    this.#fs.fdatasync(this.#fd, (error) => {
-      this.#syncMs = performance.now() - began;
-      if (!error) this.#zeros.fill(this.#position);
-      done(error);
-    });
+    this.#fs.fdatasync(
+      this.#fd,
+      (error) => {
+        this.#syncMs = performance.now() - began;
+        if (!error) this.#zeros.fill(this.#position);
+        done(error);
+      },
+      atOnce,
+    );
   }
 
   #refuse(error: Error, done: (failure: WriteFailure | null) => void): void {

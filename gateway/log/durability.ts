@@ -33,10 +33,13 @@ export class Durability {
     return this.#unsyncedBytes;
   }
 
-  /** A batch has been written; calls `go` when its producers may hear: with true, or false when the sync failed. */
-  written(batch: WrittenBatch, go: (synced: boolean) => void): void {
+  /**
+   * A batch has been written; calls `go` when its producers may hear: with true, or false when the sync failed. With
+   * `atOnce` that may be before it returns.
+   */
+  written(batch: WrittenBatch, atOnce: boolean, go: (synced: boolean) => void): void {
     if (this.#intervalMs === null) {
-      this.#sync([batch], go);
+      this.#sync([batch], go, atOnce);
       return;
     }
     this.#unsynced.push(batch);
@@ -93,7 +96,7 @@ export class Durability {
     return this.#syncing;
   }
 
-  #sync(batches: readonly WrittenBatch[], done: (synced: boolean) => void): void {
+  #sync(batches: readonly WrittenBatch[], done: (synced: boolean) => void, atOnce = false): void {
     const { chain, onSynced, onDead } = this.#options;
     const segment = chain.active;
     segment.sync((error) => {
@@ -101,6 +104,6 @@ export class Durability {
       if (error) onDead(error);
       else if (!this.#stopped) onSynced(batches, segment.syncMs);
       done(error === null && !this.#stopped);
-    });
+    }, atOnce);
   }
 }

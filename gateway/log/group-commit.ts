@@ -20,6 +20,8 @@ import type { LogError, OnDurable } from './types.ts';
 import { Packer } from './zstd.ts';
 
 export const NO_OFFSET = -1 as Offset;
+/** With so few records waiting, the ingest thread has nothing better to do than to sync them itself. */
+const AT_ONCE_RECORDS = 32;
 
 export interface GroupCommitOptions {
   readonly config: LogConfig;
@@ -50,6 +52,8 @@ export class GroupCommit {
   /** A group is under way; when it ends the next one follows at once. */
   #busy = false;
   #scheduled = false;
+  /** The group in flight is all that this turn of the event loop brought, and small. */
+  #atOnce = false;
   /** The segment has a write under way: its files must not be closed. */
   #inFlight = false;
   #failed = false;
@@ -156,11 +160,12 @@ export class GroupCommit {
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (!this.#busy && !this.#failed) this.#startGroup();
+      if (!this.#busy && !this.#failed) this.#startGroup(true);
     });
   }
 
-  #startGroup(): void {
+  /** `isIdle`: nothing was under way. */
+  #startGroup(isIdle = false): void {
     if (this.#rolls.length > 0 && this.#options.chain.active.position > 0) {
       this.#busy = true;
       this.#roll(() => this.#startGroup());
@@ -177,6 +182,7 @@ export class GroupCommit {
     this.#writing = group;
     this.#batchIndex = 0;
     this.#busy = true;
+    this.#atOnce = isIdle && group.callbacks.length <= AT_ONCE_RECORDS;
     this.#nextBatch();
   }
 
@@ -197,7 +203,10 @@ export class GroupCommit {
   #onOutcome(batch: GroupBatch, outcome: WriteOutcome): void {
     if (outcome.kind === 'written') {
       this.#nextOffset = outcome.batch.lastOffset + 1;
-      this.#durability.written(outcome.batch, (synced) => {
+      // One a turn: what follows in the same turn would keep the event loop from the sockets.
+      const atOnce = this.#atOnce;
+      this.#atOnce = false;
+      this.#durability.written(outcome.batch, atOnce, (synced) => {
         this.#inFlight = false;
         if (this.#failed || !synced) this.#whenIdle?.();
         else this.#onWritten(batch, outcome.batch);

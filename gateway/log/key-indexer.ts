@@ -1,6 +1,7 @@
 // Owns keeping the key indexes up with the log, in a thread of its own: closed segments that lack one, and the one being
 // written as it grows. Reads files only, and takes at most two thirds of a core; never delays an append.
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { LogFs } from './fs.ts';
 import { type AdvanceOptions, hasKeyIndex, SegmentIndexing } from './key-index-build.ts';
@@ -33,7 +34,8 @@ export async function keepKeyIndexes(
   const keeper = new Keeper(fs, folder, signal, onProblem);
   while (!signal.aborted) {
     await keeper.look(end.get()).catch((error: Error) => onProblem(error.message));
-    await end.waitBeyond(Number.MAX_SAFE_INTEGER, LOOK_EVERY_MS, signal);
+    // Not woken by the log: nothing here is in a hurry.
+    await sleep(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
   }
 }
 

@@ -173,10 +173,13 @@ export class FaultFs {
         if (put === 0) return after();
         real.pwrite(fd, bytes, start, put, position, after);
       },
-      fdatasync: (fd, done: (error: FsError) => void) => {
+      fdatasync: (fd, done: (error: FsError) => void, atOnce) => {
         const fault = this.#meet('fdatasync');
-        const fail = (code: string) => queueMicrotask(() => done(failure(code)));
-        if (fault === null) return real.fdatasync(fd, done);
+        const fail = (code: string) => {
+          if (atOnce) done(failure(code));
+          else queueMicrotask(() => done(failure(code)));
+        };
+        if (fault === null) return real.fdatasync(fd, done, atOnce);
         if (fault.kind === 'failed') return fail(fault.code);
         if (fault.kind === 'forgotten') {
           this.#disk.forgetUnsynced(fd);

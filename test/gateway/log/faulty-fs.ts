@@ -94,10 +94,10 @@ export function faultyFs(first: Fault | null): FaultyFs {
         realFs.pwrite(fd, bytes, start, part, position, () => done(failure(fault!.code), 0));
       }
     },
-    fdatasync: (fd, done: (error: FsError) => void) => {
+    fdatasync: (fd, done: (error: FsError) => void, atOnce) => {
       const verdict = meet('fdatasync');
       if (verdict === 'crash') return;
-      if (verdict === 'go on') realFs.fdatasync(fd, done);
+      if (verdict === 'go on') realFs.fdatasync(fd, done, atOnce);
       else if (verdict === 'fails') queueMicrotask(() => done(failure(fault!.code)));
       else realFs.fdatasync(fd, () => done(failure(fault!.code)));
     },
