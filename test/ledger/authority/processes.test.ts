@@ -65,22 +65,22 @@ let authorities: AuthorityProcess[];
 let gateway: Gateway | null = null;
 let httpPort: number;
 let policyFile: string;
+let newAuthority: (name: string) => Promise<AuthorityProcess>;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-quorum-'));
   httpPort = await freePort();
   const gatewayKey = gatewayVerifierKey(ORIGIN, loadOrCreateGatewayKey(join(folder, 'data')));
-  authorities = await Promise.all(
-    ['operator', 'regulator', 'vendor'].map(async (name) => {
-      const port = await freePort();
-      writeFileSync(
-        join(folder, `${name}.yaml`),
-        `name: ${name}.example.com\ndataDir: ${name}\nport: ${port}\ngateways:\n  - keys: ['${gatewayKey}']\n${name === 'vendor' ? `    mirror: http://127.0.0.1:${httpPort}/ledger\n` : ''}`,
-      );
-      const { stdout } = await tidemark(['authority', 'key', '-c', join(folder, `${name}.yaml`)]);
-      return new AuthorityProcess(folder, name, port, stdout.trim());
-    }),
-  );
+  newAuthority = async (name) => {
+    const port = await freePort();
+    writeFileSync(
+      join(folder, `${name}.yaml`),
+      `name: ${name}.example.com\ndataDir: ${name}\nport: ${port}\ngateways:\n  - keys: ['${gatewayKey}']\n${name === 'vendor' ? `    mirror: http://127.0.0.1:${httpPort}/ledger\n` : ''}`,
+    );
+    const { stdout } = await tidemark(['authority', 'key', '-c', join(folder, `${name}.yaml`)]);
+    return new AuthorityProcess(folder, name, port, stdout.trim());
+  };
+  authorities = await Promise.all(['operator', 'regulator', 'vendor'].map(newAuthority));
   policyFile = join(folder, 'policy.txt');
   writeFileSync(
     policyFile,
@@ -193,7 +193,7 @@ test('final at quorum with one down, pending with two away, final again once one
     .map(({ block }) => block.detail?.refused)
     .find((counts) => counts !== undefined);
   expect(refused).toEqual({ 'bad-topic': 1 });
-}, 120_000);
+}, 300_000);
 
 test('a data directory set back to an earlier day is told so by an authority, and signs nothing', async () => {
   await Promise.all(authorities.map((authority) => authority.start()));
@@ -223,28 +223,43 @@ test('a data directory set back to an earlier day is told so by an authority, an
   await send(3);
   expect((await status()).ledger.blocks).toBe(alarmed.ledger.blocks);
   for (const { url } of authorities) expect(await (await fetch(`${url}/evidence`)).json()).toEqual([]);
-}, 120_000);
+}, 300_000);
 
-test('a new policy, then a new key, while everything runs; an auditor with the first policy follows both', async () => {
+test('an authority under a new key, a new policy, then a new gateway key, while everything runs; an auditor with the first policy follows', async () => {
+  const successor = await newAuthority('successor');
+  authorities.push(successor);
   await Promise.all(authorities.map((authority) => authority.start()));
   await begin();
   await send(1);
   await finalBeyond(2);
   const dataDir = join(folder, 'data');
+  const prove = async (offset: number, out: string) => {
+    await until(async () => {
+      const { code } = await tidemark(['prove', '-o', `${offset}`, '--data-dir', dataDir, '--out', out]);
+      expect(code).toBe(0);
+    });
+    return out;
+  };
+  const early = await prove(0, join(folder, 'early.json'));
   const all = join(folder, 'all.txt');
-  writeFileSync(all, readFileSync(policyFile, 'utf8').replace('any-two 2', 'any-two 3'));
+  writeFileSync(
+    all,
+    readFileSync(policyFile, 'utf8')
+      .replace(/^witness vendor .*$/m, `witness successor ${successor.key} ${successor.url}`)
+      .replace('any-two 2 operator regulator vendor', 'any-two 3 operator regulator successor'),
+  );
   const proposal = join(folder, 'proposal.note');
   const proposed = await tidemark(['policy', 'propose', all, '--data-dir', dataDir, '--out', proposal]);
   expect(proposed).toMatchObject({ code: 0, stderr: expect.stringContaining('at least 3 of 3') });
   const signed: string[] = [];
-  for (const { name, config } of authorities) {
-    const refused = await tidemark(['policy', 'apply', proposal, ...signed, '--data-dir', dataDir]);
-    expect(refused.code).toBe(2);
-    expect(refused.stderr).toContain('has not signed the new policy');
+  for (const { name, config } of [authorities[0]!, authorities[1]!, successor]) {
     const out = join(folder, `${name}.note`);
     expect((await tidemark(['policy', 'sign', proposal, '-c', config, '--out', out])).code).toBe(0);
     signed.push(out);
   }
+  const refused = await tidemark(['policy', 'apply', ...signed.slice(0, 2), '--data-dir', dataDir]);
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toContain('a quorum of the new authorities has not signed the new policy');
   const applied = await tidemark(['policy', 'apply', ...signed, '--data-dir', dataDir]);
   expect(applied).toMatchObject({ code: 0, stdout: expect.stringContaining('epoch 2') });
   await until(async () => expect((await status()).stages.sealer!.policyEpoch).toBe(2));
@@ -252,11 +267,11 @@ test('a new policy, then a new key, while everything runs; an auditor with the f
   expect((await tidemark(['policy', 'show', '--data-dir', dataDir])).stdout).toContain('epoch   2');
 
   const prepared = await tidemark(['key', 'rotate', '--prepare', '--data-dir', dataDir]);
-  for (const authority of authorities) {
-    await authority.end();
-    const config = readFileSync(authority.config, 'utf8');
-    writeFileSync(authority.config, config.replace("']\n", `', '${prepared.stdout.trim()}']\n`));
-    await authority.start();
+  // The authorities learn of it as they run.
+  for (const { config, child } of authorities) {
+    const text = readFileSync(config, 'utf8');
+    writeFileSync(config, text.replace("']\n", `', '${prepared.stdout.trim()}']\n`));
+    child!.kill('SIGHUP');
   }
   const before = (await status()).publicKey;
   expect((await tidemark(['key', 'rotate', '--data-dir', dataDir])).code).toBe(0);
@@ -265,8 +280,9 @@ test('a new policy, then a new key, while everything runs; an auditor with the f
   final = await finalBeyond(final + 1);
   expect((await gateway!.kill()).code).toBe(0);
   gateway = null;
+  const state = join(folder, 'auditor.state');
   for (const trust of [
-    ['--policy', policyFile],
+    ['--policy', policyFile, '--state', state],
     ['--key', before],
   ]) {
     const { code, stdout } = await tidemark(['audit', dataDir, ...trust, '--json']);
@@ -275,7 +291,21 @@ test('a new policy, then a new key, while everything runs; an auditor with the f
     expect(report.blocks).toMatchObject({ policy: 2, key: 1 });
     if (trust[0] === '--policy') expect(report.status).toBe('final');
   }
+  // Proofs from before and after, for who holds the first policy or the second: by what was in force at their checkpoints.
+  const late = await prove(1, join(folder, 'late.json'));
+  for (const [file, policy, epoch] of [
+    [early, all, 1],
+    [late, policyFile, 2],
+  ] as const) {
+    const { code, stdout } = await tidemark(['verify', file, '--policy', policy, '--state', state]);
+    expect(stdout).toContain(`epoch ${epoch}, in force from block`);
+    expect(stdout).toContain('valid, final');
+    expect(code).toBe(0);
+  }
+  const alone = await tidemark(['verify', late, '--policy', policyFile]);
+  expect(alone.code).toBe(1);
+  expect(alone.stdout).toContain('policies and gateway keys change');
   // The old key is gone from the disk, and the gateway goes on with the new one.
   await begin();
   await finalBeyond(final);
-}, 180_000);
+}, 400_000);
