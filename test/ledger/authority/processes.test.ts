@@ -1,7 +1,6 @@
 // Four real processes on loopback: a gateway and three authorities. Final at quorum, pending otherwise; one authority down,
 // cut off in the middle of everything, then restored. And what an authority does for a gateway: blocks kept for it, and an
 // end to sealing when its data directory was set back.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,51 +13,10 @@ import { parsePolicy } from '../../../ledger/format/policy.ts';
 import { gatewayVerifierKey, loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
 import { BlockLog, readHead } from '../../../ledger/tiles/blocks.ts';
 import { directoryTiles } from '../../../ledger/tiles/source.ts';
-import {
-  ended,
-  freePort,
-  type Gateway,
-  ROOT,
-  startGateway,
-  tidemark,
-  untilListening,
-} from '../../support/processes.ts';
+import { AuthorityProcess } from '../../support/authority.ts';
+import { freePort, type Gateway, startGateway, tidemark } from '../../support/processes.ts';
 
 const ORIGIN = 'test.example.com/gateway';
-const BIN = join(ROOT, 'bin', 'tidemark.ts');
-
-class AuthorityProcess {
-  readonly name: string;
-  readonly config: string;
-  readonly port: number;
-  readonly key: string;
-  child: ChildProcess | null = null;
-
-  constructor(folder: string, name: string, port: number, key: string) {
-    this.name = name;
-    this.port = port;
-    this.key = key;
-    this.config = join(folder, `${name}.yaml`);
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
-  }
-
-  async start(): Promise<void> {
-    const child = spawn(process.execPath, [BIN, 'authority', '-c', this.config], { stdio: 'ignore' });
-    this.child = child;
-    await untilListening(this.port, child);
-  }
-
-  async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    if (!this.child) return;
-    this.child.kill('SIGCONT');
-    this.child.kill(signal);
-    await ended(this.child);
-    this.child = null;
-  }
-}
 
 let folder: string;
 let authorities: AuthorityProcess[];
@@ -71,15 +29,10 @@ beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tidemark-quorum-'));
   httpPort = await freePort();
   const gatewayKey = gatewayVerifierKey(ORIGIN, loadOrCreateGatewayKey(join(folder, 'data')));
-  newAuthority = async (name) => {
-    const port = await freePort();
-    writeFileSync(
-      join(folder, `${name}.yaml`),
-      `name: ${name}.example.com\ndataDir: ${name}\nport: ${port}\ngateways:\n  - keys: ['${gatewayKey}']\n${name === 'vendor' ? `    mirror: http://127.0.0.1:${httpPort}/ledger\n` : ''}`,
-    );
-    const { stdout } = await tidemark(['authority', 'key', '-c', join(folder, `${name}.yaml`)]);
-    return new AuthorityProcess(folder, name, port, stdout.trim());
-  };
+  newAuthority = (name) =>
+    AuthorityProcess.make(folder, name, [
+      { key: gatewayKey, mirror: name === 'vendor' ? `http://127.0.0.1:${httpPort}/ledger` : null },
+    ]);
   authorities = await Promise.all(['operator', 'regulator', 'vendor'].map(newAuthority));
   policyFile = join(folder, 'policy.txt');
   writeFileSync(

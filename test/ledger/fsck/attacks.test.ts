@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { cosignatureMessage, formatCosignature } from '../../../ledger/format/cosignature.ts';
 import { formatNote, formatVerifierKey, parseNote, verifierKey } from '../../../ledger/format/note.ts';
 import type { RecordInput } from '../../../ledger/format/record.ts';
 import { type AuditReport, audit } from '../../../ledger/fsck/audit.ts';
@@ -290,6 +291,36 @@ describe('on the checkpoint', () => {
   for (const [name, edit] of Object.entries(unsigned))
     test(`${name}: CHECKPOINT_UNSIGNED`, async () =>
       expect(await rewrite(edit)).toContain('CHECKPOINT_UNSIGNED'));
+
+  const witness = testKey('witness');
+  const cosigner = verifierKey('witness.example', witness.publicKey, 4);
+  const cosigned = (note: string, signer: typeof witness, timeSeconds = 1_763_600_000) => {
+    const { text, signatures } = parseNote(note);
+    const signature = formatCosignature({
+      timeSeconds,
+      signature: signer.sign(cosignatureMessage(text, 1_763_600_000)),
+    });
+    const { name, keyId } = cosigner;
+    return formatNote({ text, signatures: [...signatures, { name, keyId, signature }] });
+  };
+  test('a forged cosignature: CHECKPOINT_UNSIGNED; a quorum of one is what it is', async () => {
+    const policy = `log ${gatewayKey()}\nwitness w ${formatVerifierKey(cosigner)}\nquorum w\n`;
+    const file = join(dataDir, 'ledger/checkpoint');
+    const note = readFileSync(file, 'utf8');
+    const audited = async (served: string, trusted = policy) => {
+      writeFileSync(file, served);
+      return audit(dataDir, { policy: trusted });
+    };
+    expect(await audited(cosigned(note, witness))).toMatchObject({ verdict: 'clean', status: 'final' });
+    for (const forged of [cosigned(note, testKey('mallory')), cosigned(note, witness, 1_763_600_001)]) {
+      const report = await audited(forged);
+      expect(codes(report)).toContain('CHECKPOINT_UNSIGNED');
+      expect(report.status).toBe('pending');
+    }
+    const other = formatVerifierKey(verifierKey('other.example', testKey('other').publicKey, 4));
+    const one = policy.replace(/quorum w\n$/, `witness o ${other}\ngroup g 1 w o\nquorum g\n`);
+    await expect(audited(note, one)).rejects.toMatchObject({ code: 'POLICY_NOT_INTERSECTING' });
+  });
 
   const malformed: Record<string, (note: string) => string> = {
     'CR LF': (note) => note.replaceAll('\n', '\r\n'),
