@@ -74,7 +74,7 @@ export interface ApiDeps {
   readonly local?: LocalCallers;
   accessFigures?(): AccessFigures;
   /** Takes its own paths before the server's routes see them. */
-  readonly ingest: Pick<HttpIngest, 'handle' | 'routes'>;
+  readonly ingest: Pick<HttpIngest, 'handle' | 'routes' | 'takeConnections'>;
   /** Routes of other rooms, registered at the root, behind the guard. */
   readonly plugins: readonly ((app: FastifyInstance) => Promise<void> | void)[];
   /** True once the gateway takes records; false while it starts and while it shuts down. */

@@ -96,6 +96,7 @@ function createApp({ config, logger, ingest, tls }: ApiDeps): FastifyInstance {
       const server = createListener(config.maxHeaderBytes, tls ?? null, (request, response) => {
         if (!ingest.handle(request, response)) handler(request, response);
       });
+      if (!tls) ingest.takeConnections(server, config);
       server.requestTimeout = config.requestTimeoutMs;
       server.headersTimeout = Math.min(config.requestTimeoutMs, 15_000);
       server.keepAliveTimeout = config.keepAliveTimeoutMs;

@@ -6,6 +6,9 @@ import { TLSSocket } from 'node:tls';
 import { clientCertificateOf } from '../access/tls.ts';
 import type { ClientCertificate, Credentials } from '../access/types.ts';
 
+/** What of a request says who sends it. */
+export type Asking = Pick<IncomingMessage, 'headers' | 'socket'>;
+
 /** Shown elsewhere than in the Authorization header: in the path, or in the query as InfluxDB 1.x clients do. */
 export interface Shown {
   readonly username?: string;
@@ -18,7 +21,7 @@ const CREDENTIAL_CHARACTERS_MAX = 8_192;
 const SCHEME = /^(basic|bearer|token) +([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?) *$/i;
 
 /** What the request shows; null where it shows something that cannot be read. */
-export function credentialsOf(request: IncomingMessage, elsewhere: Shown = {}): Credentials | null {
+export function credentialsOf(request: Asking, elsewhere: Shown = {}): Credentials | null {
   const { authorization } = request.headers;
   const shown = authorization === undefined ? elsewhere : readAuthorization(authorization);
   if (shown === null) return null;

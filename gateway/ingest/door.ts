@@ -1,9 +1,8 @@
 // The one door of the HTTP port: asks Access who a request comes from, and of anonymous callers and pages what the
 // CallerGuard asks. Counts who is turned away. What a principal may then do is the routes' own question.
-import type { IncomingMessage } from 'node:http';
 import type { Access, AccessCode, AccessVerdict, Principal } from '../access/types.ts';
 import type { CallerCode, CallerGuard } from './caller.ts';
-import { credentialsOf, type Shown } from './credentials.ts';
+import { type Asking, credentialsOf, type Shown } from './credentials.ts';
 import type { Problem } from './problem.ts';
 
 export type Entry =
@@ -50,7 +49,7 @@ export class Door {
   }
 
   /** Answers at once where Access does. Never throws or rejects; a refusal is counted, so ask once for a request. */
-  judge(request: IncomingMessage, elsewhere?: Shown): Entry | Promise<Entry> {
+  judge(request: Asking, elsewhere?: Shown): Entry | Promise<Entry> {
     const credentials = credentialsOf(request, elsewhere);
     const verdict = credentials === null ? UNREADABLE : this.#access.authenticate(credentials);
     return verdict instanceof Promise
@@ -58,7 +57,7 @@ export class Door {
       : this.#entry(request, verdict);
   }
 
-  #entry(request: IncomingMessage, verdict: AccessVerdict): Entry {
+  #entry(request: Asking, verdict: AccessVerdict): Entry {
     if (verdict.principal === null) {
       const { code, detail, retryAfterMs } = verdict;
       this.#refused[code] += 1;

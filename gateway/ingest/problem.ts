@@ -1,6 +1,6 @@
 // One shape for every refusal over HTTP (RFC 9457), whether of a route, an ingest request or a WebSocket upgrade.
 // Says nothing of what happened inside the gateway.
-import { type ServerResponse, STATUS_CODES } from 'node:http';
+import { STATUS_CODES } from 'node:http';
 import type { FastifyReply } from 'fastify';
 
 export interface Problem {
@@ -38,12 +38,17 @@ export function sendProblem(reply: FastifyReply, problem: Problem, more: object 
     .send(problemText(problem, more));
 }
 
+/** Node's ServerResponse fits. */
+export interface ProblemTarget {
+  writeHead(status: number, head: Record<string, string | number>): { write(text: string): unknown };
+}
+
 /**
  * The same where there is no fastify: head and whole body by node's own response, which the caller ends. `type` is for
  * clients that read no other.
  */
 export function writeProblem(
-  response: ServerResponse,
+  response: ProblemTarget,
   problem: Problem,
   more: object = {},
   type = PROBLEM_TYPE,

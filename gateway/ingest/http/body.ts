@@ -77,7 +77,7 @@ export class BodyReader {
     let over = false;
     request.on('data', (chunk: Buffer) => {
       if (over) return;
-      if (size === 0) response.once('close', () => this.#release(size));
+      if (size === 0) response.once('close', () => this.release(size));
       size += chunk.length;
       this.#held += chunk.length;
       const refusal = size > limit ? tooLong(limit) : this.#held > this.#config.maxHeldBytes ? FULL : null;
@@ -108,7 +108,7 @@ export class BodyReader {
         if (response.closed) return;
         if (error === null) {
           this.#held += plain.length;
-          response.once('close', () => this.#release(plain.length));
+          response.once('close', () => this.release(plain.length));
           done(plain);
         } else if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') done(tooLong(limit));
         else done({ code: 'malformed', detail: `the body could not be decompressed: ${error.message}` });
@@ -118,8 +118,27 @@ export class BodyReader {
     else this.#waiting.push(start);
   }
 
-  #release(bytes: number): void {
+  /** Counts bytes of a body that somebody else has read; false, and nothing is counted: there is no room for them. */
+  hold(bytes: number): boolean {
+    if (this.#held + bytes > this.#config.maxHeldBytes) return false;
+    this.#held += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
     this.#held -= bytes;
+  }
+
+  /** What `read` answers where the body is there already. */
+  whole(
+    body: Buffer,
+    limit: number,
+    response: { once(event: 'close', listener: () => void): unknown },
+  ): BodyOutcome {
+    if (body.length > limit) return tooLong(limit);
+    if (!this.hold(body.length)) return FULL;
+    response.once('close', () => this.release(body.length));
+    return body;
   }
 
   /**

@@ -6,8 +6,9 @@ import type { IngestConfig } from '../../admission/config.ts';
 import type { Shown } from '../credentials.ts';
 import type { Door, Entry } from '../door.ts';
 import { type Problem, writeProblem } from '../problem.ts';
-import type { BodyReader } from './body.ts';
+import type { BodyOutcome, BodyReader } from './body.ts';
 import type { HttpIngestConfig } from './config.ts';
+import { LaneRequest, LaneResponse } from './lane-exchange.ts';
 import { type HttpRefusal, problemOf, type Refuse, type Refused, refusalOf } from './refusal.ts';
 import type { Sliced, Slices } from './slices.ts';
 
@@ -19,7 +20,7 @@ export interface ExchangeParts {
   readonly bodies: BodyReader;
   readonly slices: Slices;
   /** Hears what failed inside; the caller learns nothing of it. */
-  onError(error: unknown, request: IncomingMessage): void;
+  onError(error: unknown, request: IngestRequest): void;
 }
 
 const INTERNAL: Problem = {
@@ -29,9 +30,12 @@ const INTERNAL: Problem = {
 };
 const NO_QUERY = new URLSearchParams();
 
+export type IngestRequest = IncomingMessage | LaneRequest;
+export type IngestResponse = ServerResponse | LaneResponse;
+
 export class Exchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: IngestRequest;
+  readonly response: IngestResponse;
   /** Without the query. */
   readonly path: string;
   readonly parts: ExchangeParts;
@@ -39,7 +43,7 @@ export class Exchange {
   writeRefusal: Refuse = writeProblem;
   readonly #queryAt: number;
 
-  constructor(request: IncomingMessage, response: ServerResponse, parts: ExchangeParts) {
+  constructor(request: IngestRequest, response: IngestResponse, parts: ExchangeParts) {
     const url = request.url ?? '/';
     this.request = request;
     this.response = response;
@@ -65,10 +69,13 @@ export class Exchange {
 
   /** Calls `then` with the body; where there is none within the limits, the client has been answered. */
   receive(limit: number, then: (body: Buffer) => void): void {
-    this.parts.bodies.read(this.request, this.response, limit, (outcome) => {
+    const { request, response, parts } = this;
+    const go = (outcome: BodyOutcome) => {
       if (Buffer.isBuffer(outcome)) this.guarded(() => then(outcome));
       else this.refuse(outcome);
-    });
+    };
+    if (request instanceof LaneRequest) go(parts.bodies.whole(request.body, limit, response));
+    else if (!(response instanceof LaneResponse)) parts.bodies.read(request, response, limit, go);
   }
 
   /** A refusal of the adapter's own; it is counted here. */
@@ -127,6 +134,7 @@ export class Exchange {
     const { response, request, parts } = this;
     if (response.headersSent || response.destroyed) return;
     this.writeRefusal(response, problem, more);
-    parts.bodies.drain(request, response);
+    if (request instanceof LaneRequest || response instanceof LaneResponse) response.end();
+    else parts.bodies.drain(request, response);
   }
 }

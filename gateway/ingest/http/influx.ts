@@ -1,7 +1,6 @@
 // What InfluxDB's clients speak: POST /api/v2/write and /write (line protocol), and the small routes they ask before
 // (/ping, /health, /query for CREATE DATABASE). Each line is a record. Refuses to be queried.
 import { isUtf8 } from 'node:buffer';
-import type { ServerResponse } from 'node:http';
 import { SOURCE } from '../../../ledger/format/record.ts';
 import type { Principal } from '../../access/types.ts';
 import type { Outcome } from '../../admission/types.ts';
@@ -16,7 +15,7 @@ import {
   timestampMs,
 } from '../../codecs/line-protocol.ts';
 import type { Shown } from '../credentials.ts';
-import { type Problem, writeProblem } from '../problem.ts';
+import { type Problem, type ProblemTarget, writeProblem } from '../problem.ts';
 import { BatchOutcomes, type BatchResult } from './batch.ts';
 import type { Exchange } from './exchange.ts';
 import { JSON_HEAD } from './records.ts';
@@ -45,7 +44,7 @@ const QUOTED_CHARACTERS_MAX = 256;
 const VERSION_HEAD = ['x-influxdb-version', '2.0-tidemark', 'x-influxdb-build', 'tidemark'] as const;
 
 /** The members of a problem, and `message` and `error`, which the clients of version 2 and 1 look for. */
-export function writeInfluxRefusal(response: ServerResponse, problem: Problem, more: object = {}): void {
+export function writeInfluxRefusal(response: ProblemTarget, problem: Problem, more: object = {}): void {
   const { detail } = problem;
   const names = { message: detail, error: detail };
   writeProblem(response, problem, { ...names, ...more }, 'application/json; charset=utf-8');
@@ -55,7 +54,7 @@ export function writeInfluxRefusal(response: ServerResponse, problem: Problem, m
  * The same for version 1, whose clients throw away what is answered 4xx (Telegraf: any 4xx): what is to be sent again is
  * 503 there, never 429.
  */
-function writeInflux1Refusal(response: ServerResponse, problem: Problem, more?: object): void {
+function writeInflux1Refusal(response: ProblemTarget, problem: Problem, more?: object): void {
   writeInfluxRefusal(response, problem.status === 429 ? { ...problem, status: 503 } : problem, more);
 }
 

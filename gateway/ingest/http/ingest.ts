@@ -1,7 +1,7 @@
 // HTTP ingest on a server of someone else's: takes the requests to its own paths before any framework sees them, since
 // at tens of thousands a second a framework is most of what they cost. Answers only after durability. Paths it does not
 // know are left to the server.
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Server } from 'node:http';
 import type { Admission } from '../../admission/admission.ts';
 import type { IngestConfig } from '../../admission/config.ts';
 import type { IngestLogger } from '../../admission/types.ts';
@@ -9,8 +9,10 @@ import type { Door } from '../door.ts';
 import { BodyReader } from './body.ts';
 import type { HttpIngestConfig } from './config.ts';
 import { DEVICE_TELEMETRY, deviceTelemetry } from './device-telemetry.ts';
-import { Exchange, type ExchangeParts } from './exchange.ts';
+import { Exchange, type ExchangeParts, type IngestRequest, type IngestResponse } from './exchange.ts';
 import { health, ping, query, writeLines } from './influx.ts';
+import { Lane, type LaneOptions } from './lane.ts';
+import { LaneResponse } from './lane-exchange.ts';
 import { INGEST_PREFIX, ingestRecords } from './records.ts';
 import { Slices } from './slices.ts';
 import { topicFiller } from './topic-levels.ts';
@@ -39,12 +41,13 @@ export class HttpIngest {
   readonly #exact: ReadonlyMap<string, Route>;
   readonly #records: Route = { path: '/api/v1/ingest/*', methods: ['POST'], serve: ingestRecords };
   readonly #telemetry: Route;
+  #lane: Lane | null = null;
   #open = 0;
   #closing = false;
   #drained: (() => void) | null = null;
 
   constructor({ admission, config, http, door, logger, isReady }: HttpIngestOptions) {
-    const onError = (err: unknown, { method, url = '' }: IncomingMessage) => {
+    const onError = (err: unknown, { method, url = '' }: IngestRequest) => {
       // The route and not the path: a path can hold what a device calls itself, or a token.
       const route = this.#route(url.split('?', 1)[0]!)?.path;
       logger.error({ err, method, route }, 'a request failed inside the gateway');
@@ -84,8 +87,18 @@ export class HttpIngest {
     return this.#parts.bodies.figures.heldBytes;
   }
 
+  /** Serves plain POSTs on `server`'s connections without node:http. Before anyone listens on it for connections. */
+  takeConnections(server: Server, options: LaneOptions): void {
+    const { bodies } = this.#parts;
+    this.#lane = new Lane(server, {
+      ...options,
+      bodies,
+      serve: (request, response) => this.handle(request, response),
+    });
+  }
+
   /** Answers the request now or later, or returns false: not one of its paths. */
-  handle(request: IncomingMessage, response: ServerResponse): boolean {
+  handle(request: IngestRequest, response: IngestResponse): boolean {
     const exchange = new Exchange(request, response, this.#parts);
     const route = this.#route(exchange.path);
     if (route === null) return false;
@@ -97,7 +110,7 @@ export class HttpIngest {
     if (this.#closing) {
       exchange.refuse({ code: 'unavailable', detail: 'the gateway is stopping', retryAfterMs: 5_000 });
     } else if (!route.methods.includes(request.method ?? '')) {
-      response.setHeader('allow', route.methods.join(', '));
+      if (!(response instanceof LaneResponse)) response.setHeader('allow', route.methods.join(', '));
       exchange.refuse({
         code: 'method-not-allowed',
         detail: `only ${route.methods.join(' and ')} is served here`,
@@ -109,13 +122,15 @@ export class HttpIngest {
   /** Takes no more, and waits until what is in work has been answered. Close admission and the server after it. */
   async close(): Promise<void> {
     this.#closing = true;
-    if (this.#open === 0) return;
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      this.#drained = resolve;
-      timer = setTimeout(resolve, CLOSE_GRACE_MS);
-    });
-    clearTimeout(timer);
+    if (this.#open > 0) {
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve;
+        timer = setTimeout(resolve, CLOSE_GRACE_MS);
+      });
+      clearTimeout(timer);
+    }
+    this.#lane?.close();
   }
 
   #route(path: string): Route | null {

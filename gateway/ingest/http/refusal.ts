@@ -1,7 +1,6 @@
 // Refusals of HTTP ingest: one status for each of admission's reasons, as a problem body (RFC 9457).
-import type { ServerResponse } from 'node:http';
 import type { Outcome, RejectReason, ShedReason } from '../../admission/types.ts';
-import type { Problem } from '../problem.ts';
+import type { Problem, ProblemTarget } from '../problem.ts';
 
 export type RefusalCode = RejectReason | ShedReason | 'unsupported-type' | 'method-not-allowed';
 
@@ -50,4 +49,4 @@ export function refusalOf(outcome: Refused): HttpRefusal {
 }
 
 /** How a family of routes writes its refusals. `more` are extension members, e.g. the results of a batch. */
-export type Refuse = (response: ServerResponse, problem: Problem, more?: object) => void;
+export type Refuse = (response: ProblemTarget, problem: Problem, more?: object) => void;

@@ -26,7 +26,10 @@ const MESSAGE_ID = /^[\x21-\x7e]{1,128}$/;
 const malformed = (detail: string): HttpRefusal => ({ code: 'malformed', detail });
 
 /** Everything but the topic, which each family of routes finds in a place of its own. */
-export function readHead({ headers }: IncomingMessage, topic: string): IngestHead | HttpRefusal {
+export function readHead(
+  { headers }: Pick<IncomingMessage, 'headers'>,
+  topic: string,
+): IngestHead | HttpRefusal {
   const contentType = headers['content-type'] ?? '';
   if (!ASCII.test(contentType))
     return { code: 'unsupported-type', detail: 'Content-Type is longer than 255 bytes or not ASCII' };

@@ -95,7 +95,7 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     proofs,
     guard,
     door,
-    ingest: options.ingest?.(door) ?? { handle: () => false, routes: [] },
+    ingest: options.ingest?.(door) ?? { handle: () => false, routes: [], takeConnections: () => {} },
     ...(options.admin ? { admin: options.admin } : {}),
     plugins: options.plugins ?? [],
     dashboardDir: options.dashboardDir ?? join(dataDir, 'no-dashboard'),

@@ -32,6 +32,9 @@ export interface ServedOptions {
   readonly http?: Partial<HttpIngestConfig>;
   /** Names, passwords and tokens; those without one are let in from this machine only. */
   readonly names?: boolean;
+  /** False: node:http serves everything. */
+  readonly lane?: boolean;
+  readonly keepAliveTimeoutMs?: number;
 }
 
 export async function serveIngest(options: ServedOptions = {}): Promise<ServedIngest> {
@@ -57,6 +60,9 @@ export async function serveIngest(options: ServedOptions = {}): Promise<ServedIn
   const server = createServer((request, response) => {
     if (!ingest.handle(request, response)) response.writeHead(404).end();
   });
+  const { keepAliveTimeoutMs = 60_000 } = options;
+  server.keepAliveTimeout = keepAliveTimeoutMs;
+  if (options.lane !== false) ingest.takeConnections(server, { maxHeaderBytes: 16_384, keepAliveTimeoutMs });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
