@@ -11,6 +11,7 @@ import { FormatError } from '../ledger/format/errors.ts';
 import { parsePolicy } from '../ledger/format/policy.ts';
 import { newBootId, type SealerConfig } from '../ledger/seal/config.ts';
 import type { TimestampConfig } from '../ledger/timestamp/config.ts';
+import { expectRuntime } from '../models/installed.ts';
 import type { ModelStageConfig } from '../models/stage.ts';
 import { withoutTelemetry } from '../models/telemetry.ts';
 import type { ForwarderConfig } from '../sync/config.ts';
@@ -42,6 +43,7 @@ export class Stages {
 
   constructor(config: GatewayConfig, origin: string, log: Log, shared: Shared) {
     withoutTelemetry();
+    if (config.models.length > 0) expectRuntime();
     this.#config = config;
     this.#log = log;
     this.#shared = shared;

@@ -9,6 +9,7 @@ export type ModelErrorCode =
   | 'MODEL_UNKNOWN' // no such model is shipped
   | 'MODEL_SIDECAR' // the sidecar is not what this version reads
   | 'MODEL_CHANGED' // the .onnx file is not the one the sidecar describes
+  | 'MODEL_RUNTIME_MISSING' // onnxruntime-node was not installed: its install script failed, or optional packages are left out
   | 'MODEL_OUTPUT'; // it loaded or answered otherwise than the sidecar says
 
 export class ModelError extends CodedError<ModelErrorCode> {

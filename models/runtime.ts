@@ -1,4 +1,5 @@
 // Owns the ONNX session: many windows in, deviations out, one thread. Refuses to interpret what comes out.
+import { HOW_TO_INSTALL } from './installed.ts';
 import { ModelError, type ShippedModel } from './registry.ts';
 import { withoutTelemetry } from './telemetry.ts';
 
@@ -30,7 +31,12 @@ export function lazyRuntime(model: ShippedModel): Runtime {
 export async function openRuntime(model: ShippedModel): Promise<Runtime> {
   const { sidecar, bytes } = model;
   withoutTelemetry();
-  const { InferenceSession, Tensor } = await import('onnxruntime-node');
+  const { InferenceSession, Tensor } = await import('onnxruntime-node').catch((cause: unknown) => {
+    throw new ModelError('MODEL_RUNTIME_MISSING', 'onnxruntime-node cannot be loaded, so no model can run', {
+      cause,
+      hint: HOW_TO_INSTALL,
+    });
+  });
   const channels = sidecar.channels.length;
   const session = await InferenceSession.create(bytes, {
     executionProviders: ['cpu'],

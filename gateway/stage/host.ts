@@ -65,9 +65,9 @@ export class StageHost<Config = unknown> {
       this.#failures += 1;
       this.#lastError = error instanceof Error ? error.message : String(error);
       // An error with a code explains itself; of any other the stack is needed.
-      const coded = typeof (error as { code?: unknown }).code === 'string';
+      const { code, hint } = error as { code?: unknown; hint?: unknown };
       logger.error(
-        { stage: this.name, err: coded ? undefined : error },
+        { stage: this.name, hint, err: typeof code === 'string' ? undefined : error },
         `stage ${this.name} failed: ${this.#lastError}`,
       );
     });
