@@ -5,7 +5,7 @@ export interface GatewaySample {
   /** It answered. */
   readonly up: boolean;
   readonly rssBytes: number;
-  /** Processors used since the sample before: 1 is one core. */
+  /** Processors used of late, since the sample before or a few: 1 is one core. */
   readonly cores: number;
   /** Share of the time since then that its ingest thread was at work; 1 is all it has. */
   readonly ingestThread: number;
@@ -13,16 +13,25 @@ export interface GatewaySample {
 
 const DOWN: GatewaySample = { up: false, rssBytes: 0, cores: 0, ingestThread: 0 };
 const TIMEOUT_MS = 2_000;
+const MOST_DOUBT = 0.25;
+
+interface Reading {
+  readonly cpuSeconds: number;
+  readonly busySeconds: number;
+  readonly atMs: number;
+  readonly doubtMs: number;
+}
 
 export class GatewayFigures {
   readonly #url: string;
-  #cpuSeconds = Number.NaN;
-  #busySeconds = Number.NaN;
-  #askedAtMs = 0;
+  readonly #mostDoubt: number;
+  #before: Reading | null = null;
   #asking: Promise<void> | null = null;
   latest: GatewaySample = DOWN;
 
-  constructor(httpUrl: string) {
+  /** `mostDoubt`: share of the time between two answers by which a share of time may be wrong. */
+  constructor(httpUrl: string, mostDoubt = MOST_DOUBT) {
+    this.#mostDoubt = mostDoubt;
     this.#url = `${httpUrl.replace(/\/+$/, '')}/metrics`;
   }
 
@@ -31,8 +40,7 @@ export class GatewayFigures {
     this.#asking ??= this.#ask()
       .catch(() => {
         this.latest = DOWN;
-        this.#cpuSeconds = Number.NaN;
-        this.#busySeconds = Number.NaN;
+        this.#before = null;
       })
       .finally(() => {
         this.#asking = null;
@@ -41,24 +49,36 @@ export class GatewayFigures {
   }
 
   async #ask(): Promise<void> {
+    const beganMs = performance.now();
     const response = await fetch(this.#url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
     const text = await response.text();
     if (!response.ok) throw new Error(`status ${response.status}`);
-    const cpuSeconds = figureOf(text, 'tidemark_process_cpu_seconds_total');
     const nowMs = performance.now();
-    const busySeconds = figureOf(text, 'tidemark_ingest_thread_busy_seconds_total');
-    const seconds = (nowMs - this.#askedAtMs) / 1000;
+    const now: Reading = {
+      cpuSeconds: figureOf(text, 'tidemark_process_cpu_seconds_total'),
+      busySeconds: figureOf(text, 'tidemark_ingest_thread_busy_seconds_total'),
+      // The gateway read its counters at some moment between question and answer.
+      atMs: (beganMs + nowMs) / 2,
+      doubtMs: (nowMs - beganMs) / 2,
+    };
+    const rssBytes = figureOf(text, 'tidemark_process_resident_memory_bytes');
+    const before = this.#before;
+    const elapsedMs = before ? now.atMs - before.atMs : 0;
+    // A gateway that was held up between two answers would seem to have done everything at once: wait for a longer span.
+    if (before && now.doubtMs + before.doubtMs > this.#mostDoubt * elapsedMs) {
+      this.latest = { ...this.latest, up: true, rssBytes };
+      return;
+    }
     // A restarted gateway counts from zero again.
-    const share = (now: number, before: number) => (now >= before ? (now - before) / seconds : 0);
+    const share = (later: number, earlier: number) =>
+      later >= earlier ? ((later - earlier) * 1000) / elapsedMs : 0;
     this.latest = {
       up: true,
-      rssBytes: figureOf(text, 'tidemark_process_resident_memory_bytes'),
-      cores: share(cpuSeconds, this.#cpuSeconds),
-      ingestThread: Math.min(1, share(busySeconds, this.#busySeconds)),
+      rssBytes,
+      cores: before ? share(now.cpuSeconds, before.cpuSeconds) : 0,
+      ingestThread: before ? Math.min(1, share(now.busySeconds, before.busySeconds)) : 0,
     };
-    this.#cpuSeconds = cpuSeconds;
-    this.#busySeconds = busySeconds;
-    this.#askedAtMs = nowMs;
+    this.#before = now;
   }
 }
 

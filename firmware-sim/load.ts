@@ -180,7 +180,8 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
     ),
   );
   const most = Math.min(inFlight, IDS - 2);
-  const figures = options.httpUrl === undefined ? null : new GatewayFigures(options.httpUrl);
+  const figures =
+    options.httpUrl === undefined ? null : new GatewayFigures(options.httpUrl, Number.POSITIVE_INFINITY);
   await figures?.ask();
   const cpuBefore = process.cpuUsage();
   const loopBefore = performance.eventLoopUtilization();

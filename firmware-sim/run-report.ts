@@ -17,7 +17,8 @@ export interface RunResult extends JudgedRun {
 }
 
 const mib = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
-const ms = (value: number) => `${value.toFixed(1)} ms`;
+const ms = (value: number) => (value < 10_000 ? `${value.toFixed(1)} ms` : `${(value / 1000).toFixed(1)} s`);
+const count = (value: number) => (Number.isInteger(value) ? String(value) : short(value));
 
 function reportLines({ report, expectations }: RunResult): [string, string][] {
   const { latencyMs, apartLatencyMs, gateway } = report;
@@ -53,7 +54,7 @@ function reportLines({ report, expectations }: RunResult): [string, string][] {
     ...(report.cut ? [['cut short', 'the run was ended before its time'] as [string, string]] : []),
     ...expectations.map(
       ({ what, wanted, got, met }) =>
-        ['expected', `${what} ${wanted}: ${short(got)}${met ? '' : '  NOT MET'}`] as [string, string],
+        ['expected', `${what} ${wanted}: ${count(got)}${met ? '' : '  NOT MET'}`] as [string, string],
     ),
   ];
 }
@@ -140,7 +141,7 @@ export function plotsOf({ samples }: RunReport): Plot[] {
     only: (sample: Sample) => boolean = () => true,
   ): Series => ({
     name,
-    points: samples.filter(only).map((sample) => [sample.atSeconds, value(sample)] as const),
+    points: samples.map((sample) => [sample.atSeconds, only(sample) ? value(sample) : null] as const),
   });
   const answered = ({ gateway }: Sample) => gateway.up;
   const rate = (name: string, of: (sample: Sample) => number): Series => ({
@@ -153,9 +154,9 @@ export function plotsOf({ samples }: RunReport): Plot[] {
   });
   const latency = (name: string, of: (summary: Sample['latencyMs']) => number): Series => ({
     name,
-    points: samples
-      .filter(({ latencyMs }) => latencyMs.count > 0)
-      .map(({ atSeconds, latencyMs }) => [atSeconds, of(latencyMs)] as const),
+    points: samples.map(
+      ({ atSeconds, latencyMs }) => [atSeconds, latencyMs.count > 0 ? of(latencyMs) : null] as const,
+    ),
   });
   return [
     {
@@ -206,13 +207,20 @@ export function plotsOf({ samples }: RunReport): Plot[] {
   ];
 }
 
-/** `marks` are moments at which something was done to the gateway, in seconds since the start. */
-export function reportHtml(result: RunResult, marks: readonly Mark[] = []): string {
+/**
+ * `marks` are moments at which something was done to the gateway, in seconds since the start; `failures` what else than the
+ * judgement of the records went wrong.
+ */
+export function reportHtml(
+  result: RunResult,
+  marks: readonly Mark[] = [],
+  failures: readonly string[] = [],
+): string {
   const { report } = result;
   const rows = [...reportLines(result), ...verdictLines(result)].map(
     ([name, value]) => `<tr><th>${escaped(name)}</th><td>${escaped(value)}</td></tr>`,
   );
-  const offenders = offenderLines(result).map((line) => `<li>${escaped(line)}</li>`);
+  const offenders = [...failures, ...offenderLines(result)].map((line) => `<li>${escaped(line)}</li>`);
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escaped(report.name)}: ${result.ok ? 'ok' : 'failed'}</title>
@@ -222,7 +230,7 @@ export function reportHtml(result: RunResult, marks: readonly Mark[] = []): stri
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:800px;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;width:100%}th{text-align:left;font-weight:600;white-space:nowrap;padding:.2rem 1rem .2rem 0;vertical-align:top}
 td{overflow-wrap:anywhere}tr{border-bottom:1px solid var(--faint)}.verdict{font-size:1.2rem;font-weight:600}
-svg{width:100%;height:auto;margin-top:1rem}
+svg{width:100%;height:auto;margin-top:1rem}summary{font-weight:600;margin-top:1rem;cursor:pointer}
 </style></head><body>
 <h1>${escaped(report.name)}</h1><p>${escaped(report.about)}</p>
 <p class="verdict">${result.ok ? '✓ everything acknowledged is there, once, unchanged, in order and proven' : '✗ failed'}</p>
@@ -231,7 +239,7 @@ ${offenders.length > 0 ? `<ul>${offenders.join('')}</ul>` : ''}
 ${plotsOf(report)
   .map((plot) => plotSvg({ ...plot, marks }))
   .join('\n')}
-${marks.length > 0 ? `<h2>What was done to the gateway</h2><ol>${marks.map(({ x, label }) => `<li>${x.toFixed(1)} s: ${escaped(label)}</li>`).join('')}</ol>` : ''}
+${marks.length > 0 ? `<details><summary>What was done to the gateway: ${marks.length} times</summary><ol>${marks.map(({ x, label }) => `<li>${x.toFixed(1)} s: ${escaped(label)}</li>`).join('')}</ol></details>` : ''}
 </body></html>
 `;
 }

@@ -97,15 +97,18 @@ export async function soakChaos({ seed, seconds, only, ...options }: ChaosOption
       sink,
       policyFile: authorities.policyFile,
     });
-    const result = { report, ...judged.run, expectations: [] };
-    writeFileSync(join(folder, 'report.json'), `${JSON.stringify({ ...result, marks }, null, 1)}\n`);
-    writeFileSync(join(folder, 'report.html'), reportHtml(result, marks));
     const failures = [
       ...judged.failures,
       ...gateway.unexpected,
       ...(report.pending > 0 ? [`${report.pending} records were still unanswered at the end`] : []),
       ...(report.acked === 0 ? ['nothing was acknowledged'] : []),
     ];
+    const result = { report, ...judged.run, expectations: [], ok: failures.length === 0 };
+    writeFileSync(
+      join(folder, 'report.json'),
+      `${JSON.stringify({ ...result, marks, failures }, null, 1)}\n`,
+    );
+    writeFileSync(join(folder, 'report.html'), reportHtml(result, marks, failures));
     return tell({
       seed,
       seconds,
