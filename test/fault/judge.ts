@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openLog } from '../../gateway/log/log.ts';
 import { openReader } from '../../gateway/log/reader.ts';
-import type { LogReader } from '../../gateway/log/types.ts';
+import { LogError, type LogReader, type SegmentDamage } from '../../gateway/log/types.ts';
 import type { Offset } from '../../ledger/format/brand.ts';
 import type { TelemetryRecord } from '../../ledger/format/record.ts';
 import { type FsckReport, fsck } from '../../ledger/fsck/fsck.ts';
@@ -26,7 +26,11 @@ function expectedOf(sequence: number): string {
 }
 
 /** Why `present` does not answer to `books`, or null. */
-export function whyWrong(present: readonly TelemetryRecord[], books: Books): string | null {
+export function whyWrong(
+  present: readonly TelemetryRecord[],
+  books: Books,
+  damage: readonly SegmentDamage[] = [],
+): string | null {
   const asked = new Set(books.asked);
   const held = new Map<number, number>();
   let previous = { offset: -1, sequence: -1 };
@@ -50,27 +54,38 @@ export function whyWrong(present: readonly TelemetryRecord[], books: Books): str
     if (left.length > 0 && left.length < run.length)
       return `${run.length - left.length} of ${run.length} records that go together are gone`;
   }
-  return whyHoles(held, books, mayLack);
+  return whyHoles(held, books, mayLack, damage);
 }
 
-/** Offsets follow each other but where records were removed. */
+/** Offsets follow each other but where records were removed, and where damage was reported. */
 function whyHoles(
   held: ReadonlyMap<number, number>,
   books: Books,
   mayLack: ReadonlySet<number>,
+  damage: readonly SegmentDamage[],
 ): string | null {
+  const isReported = (at: number) => damage.some(({ offset, resume }) => at >= offset && at < resume);
   const removable = new Set(
     [...books.acked].filter(([sequence]) => mayLack.has(sequence)).map(([, at]) => at),
   );
   const end = Math.max(-1, ...held.keys()) + 1;
   for (let offset = 0; offset < end; offset++)
-    if (!held.has(offset) && !removable.has(offset as Offset)) return `offset ${offset} is missing`;
+    if (!held.has(offset) && !removable.has(offset as Offset) && !isReported(offset))
+      return `offset ${offset} is missing`;
   return null;
 }
 
+const OF_HOLES = new Set(['SEGMENT_DAMAGED', 'OFFSETS_MISSING']);
+
 /** What fsck has to say; holes that no ledger declares are right where retention was at work. */
-function complaints({ findings }: FsckReport, books: Books, worst: 'error' | 'warning'): string[] {
+function complaints(
+  { findings }: FsckReport,
+  books: Books,
+  worst: 'error' | 'warning',
+  mayHaveHoles: boolean,
+): string[] {
   return findings
+    .filter(({ code }) => !(mayHaveHoles && OF_HOLES.has(code)))
     .filter(({ severity }) => severity === 'error' || severity === worst)
     .filter(({ code }) => code !== 'OFFSETS_MISSING' || books.removing.length === 0)
     .map(({ code, file, position, message }) => `${code} ${file} ${position}: ${message}`);
@@ -84,10 +99,26 @@ function layOut(files: ReadonlyMap<string, Uint8Array>, folder: string): void {
   for (const [name, bytes] of files) writeFileSync(join(folder, name), bytes);
 }
 
+/** All that can be read; damage is passed over only where the reader says where it ends. */
 async function all(open: () => Promise<LogReader>): Promise<TelemetryRecord[]> {
   const reader = await open();
+  const records: TelemetryRecord[] = [];
   try {
-    return await readAll(reader);
+    for (let from = 0; ; ) {
+      try {
+        records.push(...(await readAll(reader, from)));
+        return records;
+      } catch (error) {
+        if (!(error instanceof LogError) || error.code !== 'SEGMENT_DAMAGED') throw error;
+        const { offset: first, resume } = error.facts;
+        for (let at = from; at < Number(first); ) {
+          const some = await reader.fetch(at as Offset);
+          records.push(...some);
+          at = some.at(-1)!.offset + 1;
+        }
+        from = Number(resume);
+      }
+    }
   } finally {
     await reader.close();
   }
@@ -96,25 +127,28 @@ async function all(open: () => Promise<LogReader>): Promise<TelemetryRecord[]> {
 export interface JudgeOptions {
   /** A real folder: the writer's lock is taken in it, and fsck reads real files there. */
   readonly folder: string;
+  /** Damage may be reported: then all but what it names is there. */
+  readonly mayHaveHoles?: boolean;
 }
 
 /** Why the disk breaks a promise, or null. Leaves `disk` as the next process would. */
 export async function judge(
   disk: MemoryDisk,
   books: Books,
-  { folder }: JudgeOptions,
+  { folder, mayHaveHoles = false }: JudgeOptions,
 ): Promise<string | null> {
   layOut(disk.files(), folder);
   const before = await fsck(folder);
-  const damage = complaints(before, books, 'error');
+  const damage = complaints(before, books, 'error', mayHaveHoles);
   if (damage.length > 0) return `fsck before the start: ${damage.join('; ')}`;
 
   const log = await openLog({ dataDir: folder, config, fs: disk.port(folder) });
   let present: TelemetryRecord[];
   try {
-    if (log.recovery.damage.length > 0) return `damage: ${JSON.stringify(log.recovery.damage)}`;
+    const { damage: holes } = log.recovery;
+    if (holes.length > 0 && !mayHaveHoles) return `damage: ${JSON.stringify(holes)}`;
     present = await all(() => log.openReader());
-    const broken = whyWrong(present, books);
+    const broken = whyWrong(present, books, holes);
     if (broken !== null) return broken;
     const shown = await safeFromNowOn(disk, present, books, folder);
     if (shown !== null) return shown;
@@ -128,7 +162,7 @@ export async function judge(
   }
   layOut(disk.durableFiles(), folder);
   const after = await fsck(folder, { deep: true });
-  const wrong = complaints(after, books, 'warning');
+  const wrong = complaints(after, books, 'warning', mayHaveHoles);
   if (wrong.length > 0) return `fsck after an orderly end: ${wrong.join('; ')}`;
   if (after.log.records !== present.length + 1)
     return `fsck counts ${after.log.records} records, ${present.length + 1} were read`;
