@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import mqtt from 'mqtt';
+import { expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { anonymousAccess } from '../../gateway/access/anonymous.ts';
 import { CallerGuard } from '../../gateway/ingest/caller.ts';
@@ -13,7 +14,7 @@ import { attachWebSocket } from '../../gateway/ingest/websocket/attach.ts';
 import { webSocketConfigSchema } from '../../gateway/ingest/websocket/config.ts';
 import type { Harness } from '../gateway/admission/harness.ts';
 import { serve as serveMqtt } from '../gateway/ingest/mqtt/serve.ts';
-import { type AdapterClient, adapterContract, type Fate, type ServeAdapter } from './adapter.ts';
+import { type AdapterClient, adapterContract, cells, type Fate, OWED, type ServeAdapter } from './adapter.ts';
 
 const door = () => new Door(anonymousAccess, new CallerGuard({ host: '127.0.0.1', allowedHosts: [] }));
 
@@ -184,3 +185,20 @@ async function webSocketClient(url: string, session: boolean): Promise<AdapterCl
 
 adapterContract('WebSocket', overWebSocket(false));
 adapterContract('WebSocket, in a session', overWebSocket(true));
+
+// ---- the table
+
+const ADAPTERS = [
+  'MQTT 3.1.1',
+  'MQTT 5',
+  'MQTT over WebSocket',
+  'HTTP',
+  'HTTP, NDJSON',
+  'WebSocket',
+  'WebSocket, in a session',
+];
+
+test('the table has a test in every cell: each adapter by what it owes', () => {
+  const wanted = ADAPTERS.flatMap((adapter) => OWED.map((owed) => `${adapter}: ${owed}`));
+  expect([...cells].toSorted()).toEqual(wanted.toSorted());
+});
