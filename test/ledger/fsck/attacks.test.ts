@@ -1,6 +1,6 @@
 // The attack suite for `audit`: what a gateway, its operator, or whoever stands between could try, each found and named.
 import { hash } from 'node:crypto';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -121,6 +121,17 @@ describe('against an auditor who remembers', () => {
     ])
       expect(() => parseAuditState(bad), bad).toThrow(expect.objectContaining({ code: 'STATE_INVALID' }));
   });
+});
+
+test('blocks cut away under the checkpoint: TILE_MISSING', async () => {
+  for (const name of readdirSync(join(dataDir, 'ledger/tile/entries'))) {
+    const from = join(early.dataDir, 'ledger/tile/entries', name);
+    rmSync(join(dataDir, 'ledger/tile/entries', name), { recursive: true });
+    if (existsSync(from)) cpSync(from, join(dataDir, 'ledger/tile/entries', name), { recursive: true });
+  }
+  const report = await audit(dataDir, { gatewayKey: gatewayKey() });
+  expect(report.verdict).toBe('problems');
+  expect(codes(report)).toContain('TILE_MISSING');
 });
 
 describe('against an auditor who asks the authorities', () => {

@@ -280,7 +280,7 @@ describe('key', () => {
     sealer.serve(formatNote({ text, signatures: [{ name, keyId, signature }] }));
     const { status, findings } = await judged({ key: world.key });
     expect(status).toBe('unsigned');
-    expect(findings).toEqual([expect.stringContaining('given up at 2 blocks')]);
+    expect(findings).toEqual([expect.stringMatching(/^CHECKPOINT_UNSIGNED: .*given up at 2 blocks/)]);
     expect(await world.tryOpen()).toMatchObject({ kind: 'refused', reason: 'other-key' });
   });
 
