@@ -6,6 +6,7 @@ import { type Document, isMap, isScalar, LineCounter, type Node, parseDocument }
 import { CommandError, EXIT } from '../errors.ts';
 import { applyEnvironment, type EnvironmentSource } from './environment.ts';
 import { type GatewayConfig, gatewayConfig } from './schema.ts';
+import { withSchemaFiles } from './schema-files.ts';
 import { nearest } from './suggest.ts';
 
 /** Searched in this order when no file is named. */
@@ -14,6 +15,8 @@ export const SEARCH_PATHS = ['tidemark.yaml', '/etc/tidemark/tidemark.yaml'];
 const FILE_MAX_BYTES = 1024 * 1024;
 
 export interface ConfigProblem {
+  /** Where it is not the configuration file itself. */
+  file?: string;
   /** 1-based; null where the problem is not in the file (a default, the environment). */
   line: number | null;
   column: number | null;
@@ -30,7 +33,9 @@ export class ConfigError extends CommandError {
   constructor(file: string | null, problems: readonly ConfigProblem[]) {
     const lines = problems.map((problem) => {
       const place =
-        problem.line === null ? (file ?? 'configuration') : `${file}:${problem.line}:${problem.column}`;
+        problem.line === null
+          ? (file ?? 'configuration')
+          : `${problem.file ?? file}:${problem.line}:${problem.column}`;
       return `${place}: ${problem.field ? `${problem.field}: ` : ''}${problem.message}`;
     });
     super(EXIT.usage, lines.join('\n'), {
@@ -71,7 +76,12 @@ export function loadConfig(named: string | undefined, environment: NodeJS.Proces
   const environmentSource = applyEnvironment(gatewayConfig, tree as Record<string, unknown>, environment);
   if (environmentSource.problems.length > 0) throw new ConfigError(null, environmentSource.problems);
 
-  const result = gatewayConfig.safeParse(environmentSource.tree);
+  const files = withSchemaFiles(
+    environmentSource.tree,
+    file === null ? process.cwd() : dirname(resolve(file)),
+  );
+  if (files.problems.length > 0) throw new ConfigError(file, files.problems);
+  const result = gatewayConfig.safeParse(files.tree);
   if (!result.success) {
     throw new ConfigError(
       file,

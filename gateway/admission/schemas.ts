@@ -28,18 +28,32 @@ function compile(schema: JsonSchema): ValidateFunction {
   return ajvFor(schema).compile(schema);
 }
 
-/** Where a schema is wrong, as a path into it, and why; null when it is sound. */
-function schemaProblem(schema: JsonSchema): { path: string[]; message: string } | null {
+interface SchemaProblem {
+  readonly path: string[];
+  readonly message: string;
+}
+
+/** Where its text is no JSON Schema; what it refers to is not looked at. Null when it is sound. */
+export function schemaTextProblem(schema: JsonSchema): SchemaProblem | null {
   const ajv = ajvFor(schema);
   try {
-    if (ajv.validateSchema(schema) !== true) {
-      const [error] = ajv.errors ?? [];
-      const path = (error?.instancePath ?? '').split('/').slice(1);
-      const allowed = error?.params.allowedValues as unknown[] | undefined;
-      const among = allowed ? `: ${allowed.join(', ')}` : '';
-      return { path, message: `is not a JSON Schema: ${error?.message ?? 'invalid'}${among}` };
-    }
-    ajv.compile(schema);
+    if (ajv.validateSchema(schema) === true) return null;
+  } catch (error) {
+    return { path: [], message: `is not a usable JSON Schema: ${(error as Error).message}` };
+  }
+  const [error] = ajv.errors ?? [];
+  const path = (error?.instancePath ?? '').split('/').slice(1);
+  const allowed = error?.params.allowedValues as unknown[] | undefined;
+  const among = allowed ? `: ${allowed.join(', ')}` : '';
+  return { path, message: `is not a JSON Schema: ${error?.message ?? 'invalid'}${among}` };
+}
+
+/** Where a schema is wrong, as a path into it, and why; null when it is sound. */
+export function schemaProblem(schema: JsonSchema): SchemaProblem | null {
+  const problem = schemaTextProblem(schema);
+  if (problem) return problem;
+  try {
+    compile(schema);
     return null;
   } catch (error) {
     return { path: [], message: `is not a usable JSON Schema: ${(error as Error).message}` };
@@ -55,12 +69,19 @@ const ruleSchema = z.strictObject({
       'For payloads that do not fit. reject: refused as `invalid`. quarantine: kept, and acknowledged, under $tidemark/quarantine/<topic>, with the reason in the header tidemark-invalid. tag: kept where it belongs, with that header.',
     ),
   schema: z
-    .record(z.string(), z.unknown())
+    .record(z.string(), z.unknown(), 'must be a JSON Schema, or `file` the name of one')
     .superRefine((schema, context) => {
       const problem = schemaProblem(schema);
       if (problem) context.addIssue({ code: 'custom', ...problem });
     })
-    .describe('The JSON Schema itself: draft 2020-12, or 07 where $schema says so.'),
+    .describe('The JSON Schema itself: draft 2020-12, or 07 where $schema says so. In its place: file.'),
+  file: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'The file, JSON or YAML, in which the schema is; relative to this one. It may refer to others in its folder ($ref: other.json#/$defs/x). Read at the start and on every reload.',
+    ),
 });
 
 /** Tried in order: the first whose filters match the topic decides. */
