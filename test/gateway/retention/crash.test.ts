@@ -1,6 +1,16 @@
-// A crash, and a failure, at every single call of the file system while retention drops and rewrites: what is there
+// A crash, a failure and a power cut at every single call of the file system while retention drops and rewrites: what is there
 // after the next start is the old or the new, nothing that stays is lost, and the ledger is never found wanting.
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { hash } from 'node:crypto';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -8,6 +18,8 @@ import { realFs } from '../../../gateway/log/fs.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
 import { audit } from '../../../ledger/fsck/audit.ts';
 import { fsck } from '../../../ledger/fsck/fsck.ts';
+import { FaultFs } from '../../fault/fault-fs.ts';
+import { MemoryDisk } from '../../fault/memory-disk.ts';
 import { type FaultMode, type FaultyFs, faultyFs } from '../log/faulty-fs.ts';
 import { readAll, tempFolder } from '../log/records.ts';
 import {
@@ -123,5 +135,62 @@ for (const [name, retention] of Object.entries(CASES)) {
       }
     }
     console.info(`${name}: ${cases} cases over ${count} calls`);
+  });
+
+  /** Runs the removal on a disk in memory; the disk before each of its calls, with state.db as it was then. */
+  async function moments(): Promise<{ disk: MemoryDisk; stateDir: string }[]> {
+    const dataDir = tempFolder();
+    cpSync(planned.dataDir, dataDir, { recursive: true });
+    const files = readdirSync(join(dataDir, 'log')).map(
+      (file) => [`log/${file}`, readFileSync(join(dataDir, 'log', file))] as const,
+    );
+    const seen: { disk: MemoryDisk; stateDir: string }[] = [];
+    let isWatched = false;
+    const begun = MemoryDisk.of(new Map(files));
+    const see = (disk: MemoryDisk) => {
+      const stateDir = tempFolder();
+      for (const file of readdirSync(dataDir).filter((each) => each.startsWith('state.db')))
+        copyFileSync(join(dataDir, file), join(stateDir, file));
+      seen.push({ disk: disk.fork(), stateDir });
+    };
+    const fs = new FaultFs(begun, dataDir, null, (disk) => isWatched && see(disk));
+    const log = await openKeeperLog(dataDir, fs.port);
+    const state = new StateStore(dataDir);
+    const options = { retention: retention as never, nowMs: NOW_MS, fs: fs.port };
+    isWatched = true;
+    await engineOn(dataDir, log, state, options).check();
+    isWatched = false;
+    see(begun);
+    state.close();
+    await log.close();
+    return seen;
+  }
+
+  test(`${name}: a power cut at every call`, { timeout: 300_000 }, async () => {
+    const seen = await moments();
+    expect(seen.length).toBeGreaterThan(10);
+    const judged = new Set<string>();
+    let cases = 0;
+    for (const [at, { disk, stateDir }] of seen.entries()) {
+      for (const cut of disk.powerCuts()) {
+        cases += 1;
+        const files = [...cut.disk.files()];
+        const state = readdirSync(stateDir).map((file) => readFileSync(join(stateDir, file)));
+        const key = [...files.flat(), ...state].map((part) => hash('sha1', part)).join();
+        if (judged.has(key)) continue;
+        judged.add(key);
+        const left = tempFolder();
+        cpSync(planned.dataDir, left, {
+          recursive: true,
+          filter: (path) => !/\/(log|state\.db[^/]*)$/.test(path),
+        });
+        cpSync(stateDir, left, { recursive: true });
+        mkdirSync(join(left, 'log'));
+        for (const [file, bytes] of files) writeFileSync(join(left, file), bytes);
+        await survives(left, `power cut before call ${at} of ${seen.length - 1}, ${cut.name}`);
+        rmSync(left, { recursive: true, force: true });
+      }
+    }
+    console.info(`${name}: ${cases} power cuts left ${judged.size} different disks`);
   });
 }
