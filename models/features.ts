@@ -76,9 +76,26 @@ export type Addition =
 const WAITING: Addition = { kind: 'waiting' };
 const SKIPPED: Addition = { kind: 'skipped' };
 
+/** One series in the order of use. */
+interface Place {
+  readonly key: string;
+  readonly series: Series;
+  older: Place | null;
+  newer: Place | null;
+  /** Under which it is found without making its key. */
+  device: string;
+  field: string;
+  isForgotten: boolean;
+}
+
+const keyOf = (device: string, field: string) => `${device}\0${field}`;
+
 export class SeriesStore {
-  /** Least recently used first. */
-  readonly #series = new Map<string, Series>();
+  readonly #places = new Map<string, Place>();
+  /** The same by device and field, as far as they have come: a key of both costs more to make than all else here. */
+  readonly #found = new Map<string, Map<string, Place>>();
+  #oldest: Place | null = null;
+  #newest: Place | null = null;
   readonly #settings: SeriesSettings;
   /** Series forgotten to make room. */
   forgotten = 0;
@@ -88,13 +105,13 @@ export class SeriesStore {
   }
 
   get size(): number {
-    return this.#series.size;
+    return this.#places.size;
   }
 
   /** Takes one value; a window answer means that a complete window stands in `series.samples`. */
   add(device: string, field: string, value: number, eventMs: number, receivedMs: number): Addition {
     if (eventMs > receivedMs + MAX_AHEAD_MS) return SKIPPED;
-    const series = this.#find(`${device}\0${field}`);
+    const series = this.#find(device, field);
     if (!this.#inTime(series, eventMs)) return SKIPPED;
     const { sampleIntervalMs } = this.#settings;
     const fast = series.intervalMs < sampleIntervalMs;
@@ -115,18 +132,62 @@ export class SeriesStore {
     return complete ? this.#window(series) : WAITING;
   }
 
-  #find(key: string): Series {
-    let series = this.#series.get(key);
-    if (series) this.#series.delete(key);
-    else {
-      if (this.#series.size >= this.#settings.maxSeries) {
-        this.#series.delete(this.#series.keys().next().value!);
-        this.forgotten += 1;
-      }
-      series = new Series(this.#settings.length, newCalibration(this.#settings.spread));
+  #find(device: string, field: string): Series {
+    const known = this.#found.get(device)?.get(field);
+    if (known && !known.isForgotten) {
+      this.#touch(known);
+      return known.series;
     }
-    this.#series.set(key, series);
-    return series;
+    const key = keyOf(device, field);
+    let place = this.#places.get(key);
+    if (place) this.#touch(place);
+    else {
+      if (this.#places.size >= this.#settings.maxSeries) this.#forget(this.#oldest!);
+      place = this.#add(key, new Series(this.#settings.length, newCalibration(this.#settings.spread)));
+    }
+    place.device = device;
+    place.field = field;
+    const fields = this.#found.get(device) ?? new Map<string, Place>();
+    this.#found.set(device, fields.set(field, place));
+    return place.series;
+  }
+
+  #add(key: string, series: Series): Place {
+    const place = { key, series, older: null, newer: null, device: '', field: '', isForgotten: false };
+    this.#places.set(key, place);
+    this.#append(place);
+    return place;
+  }
+
+  #touch(place: Place): void {
+    if (place === this.#newest) return;
+    this.#unlink(place);
+    this.#append(place);
+  }
+
+  #append(place: Place): void {
+    place.older = this.#newest;
+    place.newer = null;
+    if (this.#newest) this.#newest.newer = place;
+    else this.#oldest = place;
+    this.#newest = place;
+  }
+
+  #unlink({ older, newer }: Place): void {
+    if (older) older.newer = newer;
+    else this.#oldest = newer;
+    if (newer) newer.older = older;
+    else this.#newest = older;
+  }
+
+  #forget(place: Place): void {
+    this.#unlink(place);
+    this.#places.delete(place.key);
+    place.isForgotten = true;
+    const fields = this.#found.get(place.device);
+    fields?.delete(place.field);
+    if (fields?.size === 0) this.#found.delete(place.device);
+    this.forgotten += 1;
   }
 
   /** False when the value is out of order. Learns the interval, restarts the window at a gap. */
@@ -153,13 +214,14 @@ export class SeriesStore {
     return series.held === series.samples.length ? { kind: 'window', series } : WAITING;
   }
 
-  entries(): IterableIterator<[key: string, series: Series]> {
-    return this.#series.entries();
+  /** Least recently used first. */
+  *entries(): IterableIterator<[key: string, series: Series]> {
+    for (let place = this.#oldest; place; place = place.newer) yield [place.key, place.series];
   }
 
   /** Puts back a series of a saved state; the order of calls is the order of use. */
   put(key: string, series: Series): void {
-    this.#series.set(key, series);
+    this.#add(key, series);
   }
 }
 

@@ -11,6 +11,7 @@ import { withDataDir } from '../data-dir.ts';
 import { DEMO_MARKER } from '../demo-marker.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { handOverFirstToken } from '../first-token.ts';
+import { collectStartGarbage } from '../start-garbage.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const load = () => withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
@@ -23,6 +24,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     );
   }
   const gateway = await startGateway(loaded.config, logger, () => load().config);
+  collectStartGarbage();
   announce(gateway, loaded, logger);
   const { dataDir } = loaded.config;
   warnOfPlainText(loaded.config, logger);

@@ -75,10 +75,11 @@ export function structuredPayload(payload: Uint8Array, contentType: string): unk
   }
 }
 
-const same = (path: readonly string[], pointer: Pointer | null) =>
-  pointer !== null &&
-  pointer.tokens.length === path.length &&
-  pointer.tokens.every((token, at) => token === path[at]);
+function same(path: readonly string[], pointer: Pointer | null): boolean {
+  if (pointer?.tokens.length !== path.length) return false;
+  for (let at = path.length - 1; at >= 0; at -= 1) if (pointer.tokens[at] !== path[at]) return false;
+  return true;
+}
 
 class Collector {
   readonly fields: NumericField[] = [];
@@ -86,11 +87,13 @@ class Collector {
   /** Leading parts of the path that no field is named by. */
   readonly #unnamed: number;
   readonly #metric: string | null;
-  readonly #skip: readonly (Pointer | null)[];
+  readonly #time: Pointer | null;
+  readonly #sequence: Pointer | null;
 
   constructor({ metric, time, sequence, value }: TopicMatch) {
     this.#metric = metric;
-    this.#skip = [time, sequence];
+    this.#time = time;
+    this.#sequence = sequence;
     this.#path = value === null ? [] : [...value.tokens];
     // Without a metric the last part of the pointer is all that can name the value.
     this.#unnamed = metric === null ? Math.max(0, this.#path.length - 1) : this.#path.length;
@@ -98,9 +101,8 @@ class Collector {
 
   visit(value: unknown): void {
     if (typeof value === 'number') {
-      if (Number.isFinite(value) && !this.#skip.some((pointer) => same(this.#path, pointer))) {
-        this.fields.push([this.#name(), value]);
-      }
+      const isMeasured = !same(this.#path, this.#time) && !same(this.#path, this.#sequence);
+      if (isMeasured && Number.isFinite(value)) this.fields.push([this.#name(), value]);
       return;
     }
     if (typeof value !== 'object' || value === null || this.#path.length >= FIELD_DEPTH_MAX) return;
@@ -115,6 +117,8 @@ class Collector {
 
   /** Metric and path, joined by dots, without a last `value`; `value` when nothing else names the number. */
   #name(): string {
+    // Most payloads are flat.
+    if (this.#metric === null && this.#path.length === this.#unnamed + 1) return this.#path[this.#unnamed]!;
     const path = this.#path.slice(this.#unnamed);
     const own = path.at(-1) === 'value' ? path.slice(0, -1) : path;
     const parts = this.#metric === null ? own : [this.#metric, ...own];

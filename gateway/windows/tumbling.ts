@@ -101,28 +101,17 @@ class Window {
       this.late += 1;
       return;
     }
-    for (const [field, value] of fields) this.#addValue(startMs, record.device, field, value);
+    let known = this.open.get(startMs)?.get(record.device);
+    for (const [field, value] of fields) {
+      const aggregate = known?.get(field);
+      if (aggregate) take(aggregate, value);
+      else if (this.openSeries >= this.config.maxSeries || (known?.size ?? 0) >= this.config.maxFields)
+        this.overLimit += 1;
+      else known = this.put(startMs, record.device, field, { count: 1, min: value, max: value, mean: value });
+    }
   }
 
-  #addValue(startMs: number, device: string, field: string, value: number): void {
-    const known = this.open.get(startMs)?.get(device)?.get(field);
-    if (known) {
-      known.count += 1;
-      if (value < known.min) known.min = value;
-      if (value > known.max) known.max = value;
-      // Divided before subtracting, so that it cannot overflow.
-      known.mean += value / known.count - known.mean / known.count;
-      return;
-    }
-    const fieldsOpen = this.open.get(startMs)?.get(device)?.size ?? 0;
-    if (this.openSeries >= this.config.maxSeries || fieldsOpen >= this.config.maxFields) {
-      this.overLimit += 1;
-      return;
-    }
-    this.put(startMs, device, field, { count: 1, min: value, max: value, mean: value });
-  }
-
-  put(startMs: number, device: string, field: string, aggregate: Aggregate): void {
+  put(startMs: number, device: string, field: string, aggregate: Aggregate): Map<string, Aggregate> {
     const devices = this.open.get(startMs) ?? new Map<string, Map<string, Aggregate>>();
     this.open.set(startMs, devices);
     const fields = devices.get(device) ?? new Map<string, Aggregate>();
@@ -130,6 +119,7 @@ class Window {
     fields.set(field, aggregate);
     this.openSeries += 1;
     if (startMs < this.#earliestMs) this.#earliestMs = startMs;
+    return fields;
   }
 
   /** Takes out every window that ends at or before the watermark, earliest first. */
@@ -148,6 +138,14 @@ class Window {
       this.#earliestMs = Math.min(Number.POSITIVE_INFINITY, ...this.open.keys());
     }
   }
+}
+
+function take(aggregate: Aggregate, value: number): void {
+  aggregate.count += 1;
+  if (value < aggregate.min) aggregate.min = value;
+  if (value > aggregate.max) aggregate.max = value;
+  // Divided before subtracting, so that it cannot overflow.
+  aggregate.mean += value / aggregate.count - aggregate.mean / aggregate.count;
 }
 
 /** A running mean can pass its own bounds by a rounding. */

@@ -1,4 +1,5 @@
 // Names the rules by which values become samples and samples become windows, one by one.
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { judge, newCalibration } from '../../models/anomaly.ts';
 import { Series, SeriesStore, writeWindow } from '../../models/features.ts';
@@ -74,6 +75,29 @@ describe('series', () => {
     for (const device of ['a', 'b', 'c', 'a', 'd']) store.add(device, 'v', 1, 0, 0);
     expect([...store.entries()].map(([key]) => key)).toEqual(['c\0v', 'a\0v', 'd\0v']);
     expect(store.forgotten).toBe(1);
+  });
+
+  test('whatever comes in whatever order, the order of use is that of a plain map', () => {
+    // With names that give the same key from different devices.
+    const device = fc.constantFrom('a', 'b', 'a\0b', '');
+    const field = fc.constantFrom('v', 'b\0v', 'w');
+    fc.assert(
+      fc.property(fc.array(fc.tuple(device, field), { maxLength: 60 }), (uses) => {
+        const store = storeOf({ maxGapMs: 1e9 });
+        store.put('b\0v', new Series(8, newCalibration([1, 1, 1])));
+        const plain = new Map<string, number>([['b\0v', 0]]);
+        for (const [at, [one, name]] of uses.entries()) {
+          store.add(one, name, at, at * 1000, at * 1000);
+          const key = `${one}\0${name}`;
+          const held = plain.get(key) ?? 0;
+          if (!plain.delete(key) && plain.size === settings.maxSeries)
+            plain.delete(plain.keys().next().value!);
+          plain.set(key, Math.min(8, held + 1));
+        }
+        expect([...store.entries()].map(([key, series]) => [key, series.held])).toEqual([...plain]);
+        expect(store.size).toBe(plain.size);
+      }),
+    );
   });
 });
 
