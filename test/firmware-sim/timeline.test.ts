@@ -128,6 +128,32 @@ describe('quirks', () => {
       expect(Math.abs(eventMs - (atMs + 60_000 + (atMs - startMs) / 1000))).toBeLessThan(2);
   });
 
+  test('clock jumps and drift: the times sent leap and creep, the readings go on as before', () => {
+    const sound = records(all(fleet('{}')).steps);
+    const jumpy = records(all(fleet('{clockJumpsPerHour: 60, clockJumpSeconds: 300}')).steps);
+    expect(jumpy.map(({ atMs }) => atMs)).toEqual(sound.map(({ atMs }) => atMs));
+    for (const [, own] of Map.groupBy(jumpy, ({ device }) => device)) {
+      const errors = own.map(({ atMs, eventMs }) => eventMs - atMs);
+      const leaps = errors.filter((error, at) => at > 0 && Math.abs(error - errors[at - 1]!) > 1);
+      expect(leaps.length).toBeGreaterThan(3);
+      for (const [at, error] of errors.entries())
+        if (at > 0) expect(Math.abs(error - errors[at - 1]!)).toBeLessThanOrEqual(2 * 300_000 + 2);
+    }
+  });
+
+  test('offline: the link goes and comes back within its time, and no reading is missing meanwhile', () => {
+    const { steps } = all(fleet('{offlinePerHour: 120, offlineSeconds: [5, 25]}'));
+    expect(records(steps).length).toBe(1_800);
+    const links = steps.filter((step) => step.type !== 'record' && step.index === 0);
+    expect(links.length).toBeGreaterThan(8);
+    expect(links.every((step, place) => step.type === (place % 2 === 0 ? 'down' : 'up'))).toBe(true);
+    const down = steps.findIndex((step) => step.type === 'down' && step.index === 0);
+    const up = steps.findIndex((step, place) => place > down && step.type === 'up' && step.index === 0);
+    const during = steps.slice(down, up).filter((step) => step.type === 'record' && step.record.index === 0);
+    expect(during.length).toBeGreaterThanOrEqual(4);
+    expect(during.length).toBeLessThanOrEqual(26);
+  });
+
   test('a storm takes every link at once and gives each back in its time', () => {
     const yaml = `{name: t, seconds: 20, fleets: [{name: d, kind: pump, count: 50, ratePerDevice: 0.1}], storms: [{atSeconds: 5, forSeconds: 1, spreadSeconds: 4}]}`;
     const timeline = new Timeline(parseScenario(yaml), startMs);
