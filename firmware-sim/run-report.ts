@@ -54,7 +54,10 @@ function reportLines({ report, expectations }: RunResult): [string, string][] {
     ...(report.cut ? [['cut short', 'the run was ended before its time'] as [string, string]] : []),
     ...expectations.map(
       ({ what, wanted, got, met }) =>
-        ['expected', `${what} ${wanted}: ${count(got)}${met ? '' : '  NOT MET'}`] as [string, string],
+        [
+          'expected',
+          `${what} ${wanted}: ${count(got)}${met === null ? `  not judged: the simulator itself was late by ${ms(report.lateMs.p99)}` : met ? '' : '  NOT MET'}`,
+        ] as [string, string],
     ),
   ];
 }

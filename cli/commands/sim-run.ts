@@ -54,7 +54,12 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   if (!json && process.stderr.isTTY) process.stderr.write('\n');
   const verdict = await judgeGateway(invocation, { httpUrl, truthPath }, sink).finally(() => sink?.close());
   const expectations = expectationsOf(file, report, verdict.records);
-  const result = { report, ...verdict, expectations, ok: verdict.ok && expectations.every(({ met }) => met) };
+  const result = {
+    report,
+    ...verdict,
+    expectations,
+    ok: verdict.ok && expectations.every(({ met }) => met !== false),
+  };
   writeFileSync(join(folder, 'report.json'), `${JSON.stringify(result, null, 1)}\n`);
   writeFileSync(join(folder, 'report.html'), reportHtml(result));
   process.stdout.write(

@@ -3,6 +3,7 @@ import { appendFileSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { expectationsOf } from '../../firmware-sim/expectations.ts';
 import { type HeldRecord, heldOverHttp } from '../../firmware-sim/held.ts';
 import { judge } from '../../firmware-sim/judge.ts';
 import { type RunOptions, runScenario } from '../../firmware-sim/run.ts';
@@ -78,6 +79,18 @@ test('everything made is acknowledged, and the judge agrees', async () => {
   const result = { report, records: verdict, ledger: 'clean', expectations: [], ok: true };
   expect(reportText(result)).toContain('ok: everything acknowledged is there');
   expect(reportHtml(result)).toContain('Ack latency');
+});
+
+test('a latency is held against the gateway only when the simulator itself was in time', async () => {
+  const report = await run();
+  const verdict = await judged();
+  const file = { ...parseScenario(SCENARIO), expect: { pendingMax: 0, ackP99MsMax: 100 } };
+  const summary = (p99: number) => ({ ...report.latencyMs, p99 });
+  const met = (latency: number, late: number) =>
+    expectationsOf(file, { ...report, latencyMs: summary(latency), lateMs: summary(late) }, verdict)
+      .filter(({ what }) => what.includes('latency'))
+      .map((expectation) => expectation.met);
+  expect([met(99, 5), met(101, 5), met(101, 26), met(99, 26)]).toEqual([[true], [false], [null], [true]]);
 });
 
 test('the same seed leaves the same truth, whatever the gateway does meanwhile', async () => {
