@@ -33,8 +33,8 @@ import type { Log, LogError } from '../gateway/log/types.ts';
 import { DropOldest } from '../gateway/retention/space.ts';
 import type { LossTotals } from '../gateway/stage/types.ts';
 import { StateStore } from '../gateway/state/state.ts';
-import { formatVerifierKey, verifierKey } from '../ledger/format/note.ts';
-import { loadOrCreateGatewayKey } from '../ledger/seal/key.ts';
+import { gatewayVerifierKey, loadOrCreateGatewayKey } from '../ledger/seal/key.ts';
+import { watchCertificates } from './certificates.ts';
 import { defaultOrigin, type GatewayConfig } from './config/schema.ts';
 import { CommandError, EXIT } from './errors.ts';
 import { pressureOf } from './pressure.ts';
@@ -111,7 +111,7 @@ async function start(
     (part) => part.close(),
   );
   const origin = originOf(config);
-  const publicKey = formatVerifierKey(verifierKey(origin, loadOrCreateGatewayKey(dataDir).publicKey));
+  const publicKey = gatewayVerifierKey(origin, loadOrCreateGatewayKey(dataDir));
   const state = opened.add(new StateStore(dataDir), (part) => part.close());
   log.useSpaceMaker(
     new DropOldest({
@@ -272,6 +272,10 @@ async function start(
     mqttUrl = `mqtt://${config.mqtt.host.includes(':') ? `[${config.mqtt.host}]` : config.mqtt.host}:${mqtt.port}`;
   }
 
+  opened.add(
+    watchCertificates(() => ({ 'mqtt.tls': mqtt?.tls ?? null, 'http.tls': tls }), logger),
+    (stop) => stop(),
+  );
   stages.start();
   stages.watchLosses(() => lossesOf(admission.figures()));
   const stopped = new AbortController();

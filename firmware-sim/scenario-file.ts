@@ -176,7 +176,6 @@ export const scenarioFileSchema = z
 
 export type ScenarioFile = z.infer<typeof scenarioFileSchema>;
 export type FleetSpec = ScenarioFile['fleets'][number];
-export type Quirks = FleetSpec['quirks'];
 export type Shape = FleetSpec['shape'];
 
 /** Says in the message, line by line, what is wrong and where. */

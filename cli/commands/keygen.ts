@@ -1,7 +1,6 @@
 // `tidemark keygen`: the gateway key before the first start.
 import { existsSync } from 'node:fs';
-import { formatVerifierKey, verifierKey } from '../../ledger/format/note.ts';
-import { gatewayKeyPath, loadOrCreateGatewayKey } from '../../ledger/seal/key.ts';
+import { gatewayKeyPath, gatewayVerifierKey, loadOrCreateGatewayKey } from '../../ledger/seal/key.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import { defaultOrigin } from '../config/schema.ts';
@@ -16,7 +15,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
       hint: '`tidemark key rotate` gives a gateway a new key',
     });
   const origin = config.origin ?? defaultOrigin();
-  const key = formatVerifierKey(verifierKey(origin, loadOrCreateGatewayKey(config.dataDir).publicKey));
+  const key = gatewayVerifierKey(origin, loadOrCreateGatewayKey(config.dataDir));
   if (invocation.flag('json'))
     process.stdout.write(`${JSON.stringify({ file, origin, verifierKey: key })}\n`);
   else process.stdout.write(`private key   ${file} (keep a copy somewhere safe)\nverifier key  ${key}\n`);

@@ -64,8 +64,6 @@ export const addSchema = z
     },
   );
 
-export type AddRequest = z.input<typeof addSchema>;
-
 export const IMPORT_MAX = 100_000;
 export const importSchema = z.strictObject({ entries: z.array(addSchema).min(1).max(IMPORT_MAX) });
 
@@ -80,8 +78,6 @@ export const rotateSchema = z.strictObject({
   overlapMs: z.number().int().min(0).max(YEAR_MS).default(86_400_000),
   expiresInMs: lifetimeMs.nullable().default(null),
 });
-
-export type RotateRequest = z.input<typeof rotateSchema>;
 
 /** One line of the log's account of administration: the record's payload, its topic after `$tidemark/admin/`. */
 export interface Act {

@@ -6,8 +6,6 @@ import { HASH_BYTES } from './hash.ts';
 
 /** Hashes in a full tile, entries in a full bundle. */
 export const TILE_WIDTH = 256;
-/** Levels a tile can have with sizes up to 2^53. */
-export const MAX_TILE_LEVEL = 6;
 export const CHECKPOINT_PATH = 'checkpoint';
 /** Beside it: the newest checkpoint that a quorum has cosigned, while the newest of all may still be pending. */
 export const FINAL_CHECKPOINT_PATH = 'checkpoint.final';

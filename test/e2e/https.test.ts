@@ -24,12 +24,15 @@ test.skipIf(noOpenssl !== null)(
   async () => {
     const folder = mkdtempSync(join(tmpdir(), 'tidemark-https-'));
     const ca = authority(folder, 'ca');
-    const own = certificate(folder, 'localhost', ca);
+    const own = certificate(folder, 'localhost', ca, { days: 5 });
     const gateway = await startGateway({
       dataDir: join(folder, 'data'),
       yaml: `windows: []\nmodels: []\nhttp: {tls: {cert: ${own.cert}, key: ${own.key}}}\n`,
     });
     try {
+      await expect
+        .poll(() => gateway.output(), { timeout: 30_000 })
+        .toMatch(/"setting":"http\.tls".*the TLS certificate expires in/);
       const at = `localhost:${gateway.httpPort}`;
       const post = ['-s', '--cacert', ca.cert, '-d', '1', '-H', 'content-type: text/plain'];
       const { stdout } = await run('curl', [...post, `https://${at}/api/v1/ingest/plant/p/x`]);

@@ -8,11 +8,6 @@
 //   {…,"payloadBase64":"…"}
 import { SOURCE, type Source, type TelemetryRecord } from '../../../ledger/format/record.ts';
 
-export interface UpstreamMessage {
-  readonly topic: string;
-  readonly payload: Buffer;
-}
-
 const SOURCE_NAME = new Map<Source, string>(Object.entries(SOURCE).map(([name, value]) => [value, name]));
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 

@@ -27,7 +27,11 @@ export function certificate(
   folder: string,
   name: string,
   by: Pair,
-  { file = name, alt = 'DNS:localhost,IP:127.0.0.1' }: { file?: string; alt?: string } = {},
+  {
+    file = name,
+    alt = 'DNS:localhost,IP:127.0.0.1',
+    days = 30,
+  }: { file?: string; alt?: string; days?: number } = {},
 ): Pair {
   const pair = pairIn(folder, file);
   const request = join(folder, `${file}.csr`);
@@ -37,7 +41,7 @@ export function certificate(
   openssl('req', '-new', '-key', pair.key, '-out', request, '-subj', `/CN=${name}`);
   openssl(
     ...['x509', '-req', '-in', request, '-CA', by.cert, '-CAkey', by.key, '-CAcreateserial'],
-    ...['-out', pair.cert, '-days', '30', '-extfile', extensions],
+    ...['-out', pair.cert, '-days', String(days), '-extfile', extensions],
   );
   return pair;
 }
