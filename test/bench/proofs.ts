@@ -1,6 +1,7 @@
 // `npm run bench -- proofs`: at many records, what a proof and its verification take, of one record and of ranges; how fast an
-// auditor goes through blocks and records; what the block log weighs. Prints Markdown; judges nothing.
-import { readdirSync, statSync } from 'node:fs';
+// auditor goes through blocks and records; what the block log weighs. With --dir it goes on from what is there. Prints Markdown;
+// judges nothing.
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { localProofs, type RangeAnswer } from '../../gateway/api/proofs.ts';
@@ -10,14 +11,22 @@ import { formatVerifierKey, verifierKey } from '../../ledger/format/note.ts';
 import { audit } from '../../ledger/fsck/audit.ts';
 import { loadOrCreateGatewayKey } from '../../ledger/seal/key.ts';
 import { verifyProof } from '../../ledger/verify/index.ts';
+import { verifyInBrowser } from './browser-verify.ts';
 import { Latencies, ms, timed } from './latencies.ts';
-import { describedLog } from './log-fill.ts';
+import { describedLog, type FilledLog } from './log-fill.ts';
 import { preamble } from './machine.ts';
 import { scratch } from './scratch.ts';
 import { fill, ORIGIN, seal } from './seal.ts';
 import { randomFrom } from './telemetry.ts';
 
 const WARM_UP = 20;
+/** Proofs kept to be verified once more in a browser. */
+const TEXTS_MAX = 500;
+/** Of one run on disk: the log, and some for ledger and state. A record weighs its payload and about 85 bytes. */
+const DISK_MAX_BYTES = 3e9;
+const RECORD_EXTRA_BYTES = 110;
+/** There while the log is being filled: one that was interrupted is begun anew. */
+const FILLING = 'bench-filling';
 
 export async function main(argv: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -34,8 +43,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const temporary = scratch(values.in);
   try {
     const dataDir = values.dir ?? join(temporary.path, 'data');
-    const filled =
-      describedLog(dataDir) ?? (await fill(dataDir, Number(values.records), Number(values.bytes)));
+    const filled = await filledLog(dataDir, Number(values.records), Number(values.bytes));
     console.log(preamble(dataDir));
     const reader = await openReader({ dataDir });
     await seal(reader, dataDir);
@@ -58,10 +66,13 @@ export async function main(argv: readonly string[]): Promise<void> {
       gatewayKey,
     );
     await reader.close();
+    const browser = await verifyInBrowser(one.texts, gatewayKey);
     console.log('| what | p50 | p99 | max | n | file, bytes |');
     console.log('|---|---|---|---|---|---|');
     row('proof of any record', one.made, one.bytes);
     row('its verification, portable code', one.verified, one.bytes);
+    if (typeof browser === 'string') console.error(`not measured in a browser: ${browser}`);
+    else row('the same in Chromium, in a page', browser, one.bytes);
     row(`proof of ${width} records`, many.made, many.bytes);
     row('their verification, portable code', many.verified, many.bytes);
     console.log('');
@@ -71,7 +82,25 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
 }
 
+async function filledLog(dataDir: string, records: number, payloadBytes: number): Promise<FilledLog> {
+  const filling = join(dataDir, FILLING);
+  if (existsSync(filling)) rmSync(dataDir, { recursive: true });
+  const known = describedLog(dataDir);
+  if (known) return known;
+  if (existsSync(join(dataDir, 'log'))) throw new Error(`${dataDir} has a log that no benchmark made`);
+  const bytes = records * (payloadBytes + RECORD_EXTRA_BYTES);
+  if (bytes > DISK_MAX_BYTES)
+    throw new Error(`${records} records would take about ${(bytes / 1e9).toFixed(1)} GB, more than 3`);
+  mkdirSync(dataDir, { recursive: true });
+  writeFileSync(filling, '');
+  const filled = await fill(dataDir, records, payloadBytes);
+  rmSync(filling);
+  return filled;
+}
+
 interface Measured {
+  /** The proofs, for another verifier. */
+  readonly texts: readonly string[];
   readonly made: Latencies;
   readonly verified: Latencies;
   readonly bytes: number;
@@ -84,6 +113,7 @@ async function measure(
 ): Promise<Measured> {
   const made = new Latencies();
   const verified = new Latencies();
+  const texts: string[] = [];
   let bytes = 0;
   for (let i = -WARM_UP; i < count; i++) {
     const { value, tookMs } = await timed(prove);
@@ -96,8 +126,9 @@ async function measure(
     made.add(tookMs);
     verified.add(verifyMs);
     bytes += value.text.length;
+    if (texts.length < TEXTS_MAX) texts.push(value.text);
   }
-  return { made, verified, bytes: Math.round(bytes / count) };
+  return { texts, made, verified, bytes: Math.round(bytes / count) };
 }
 
 async function audits(dataDir: string, gatewayKey: string, records: number): Promise<void> {

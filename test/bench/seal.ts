@@ -17,6 +17,7 @@ import { verifyProof } from '../../ledger/verify/index.ts';
 import { Latencies, ms, timed } from './latencies.ts';
 import { describedLog, fillLog } from './log-fill.ts';
 import { preamble, spread, summarise } from './machine.ts';
+import { Progress } from './progress.ts';
 import { scratch } from './scratch.ts';
 import { randomFrom } from './telemetry.ts';
 
@@ -92,6 +93,7 @@ export async function seal(reader: SearchableLogReader, dataDir: string): Promis
   const state = new StateStore(dataDir);
   const stop = new AbortController();
   const records = (await reader.end()) - (await reader.start());
+  const progress = new Progress();
   const cpu = process.cpuUsage();
   const began = performance.now();
   try {
@@ -109,6 +111,8 @@ export async function seal(reader: SearchableLogReader, dataDir: string): Promis
       state,
       signal: stop.signal,
       report: ({ lag }) => {
+        if (typeof lag === 'number')
+          progress.show(`sealing: ${Math.round((1 - lag / records) * 100)} % of ${records} records`);
         if (typeof lag === 'number' && lag < ledger.blockRecordsMax) stop.abort();
       },
       log: (level, message, facts) => {
