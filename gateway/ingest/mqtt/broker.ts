@@ -49,7 +49,17 @@ export class Broker {
   readonly #store: SessionStore;
   readonly #wills: Wills;
   readonly #connections = new Set<Connection>();
-  #turn: Connection[] = [];
+  #turn = 0;
+  #inTurn = false;
+  #pausedForTurn: Connection[] = [];
+  readonly #endTurn = () => {
+    this.#turn += 1;
+    this.#inTurn = false;
+    const paused = this.#pausedForTurn;
+    if (paused.length === 0) return;
+    this.#pausedForTurn = [];
+    for (const connection of paused) connection.endTurn();
+  };
   readonly #timer: NodeJS.Timeout;
   readonly #unlisten: () => void;
   #whenIdle: (() => void) | null = null;
@@ -118,16 +128,18 @@ export class Broker {
     this.checkIdle();
   }
 
-  /** `connection.endTurn()` once all of this turn's events have been seen. */
-  atEndOfTurn(connection: Connection): void {
-    if (this.#turn.length === 0) {
-      setImmediate(() => {
-        const turn = this.#turn;
-        this.#turn = [];
-        for (const each of turn) each.endTurn();
-      });
+  /** Another number in every turn of the event loop in which it is asked for. */
+  turn(): number {
+    if (!this.#inTurn) {
+      this.#inTurn = true;
+      setImmediate(this.#endTurn);
     }
-    this.#turn.push(connection);
+    return this.#turn;
+  }
+
+  /** `connection.endTurn()` once all of this turn's events have been seen; the connection has asked for the turn. */
+  atEndOfTurn(connection: Connection): void {
+    this.#pausedForTurn.push(connection);
   }
 
   clientIdProblem({ clientId, version, clean }: Connect): string | null {

@@ -43,6 +43,7 @@ export class Connection implements Link, IntakeOwner {
   readonly openedMs: number;
   #state: 'new' | 'authenticating' | 'open' | 'closing' = 'new';
   #paused = 0;
+  #turn = -1;
   #turnBytes = 0;
   #reader: PublishReader | null = null;
   #session: Session | null = null;
@@ -99,15 +100,26 @@ export class Connection implements Link, IntakeOwner {
       this.#packets.keep(chunk);
       return;
     }
-    if (this.#turnBytes === 0) this.#broker.atEndOfTurn(this);
+    const turn = this.#broker.turn();
+    if (this.#turn !== turn) {
+      this.#turn = turn;
+      this.#turnBytes = 0;
+    }
     this.#turnBytes += chunk.length;
-    this.#guarded(() => this.#packets.feed(chunk));
-    if (this.#turnBytes >= this.#broker.config.readBytesPerTurn) this.#pause(PAUSE.turn);
+    try {
+      this.#packets.feed(chunk);
+    } catch (error) {
+      this.#onThrown(error);
+    }
+    if (this.#turnBytes >= this.#broker.config.readBytesPerTurn && (this.#paused & PAUSE.turn) === 0) {
+      this.#pause(PAUSE.turn);
+      this.#broker.atEndOfTurn(this);
+    }
     this.#judgePressure();
   }
 
+  /** It has read as much as one may in a turn, and the turn is over. */
   endTurn(): void {
-    this.#turnBytes = 0;
     this.#unpause(PAUSE.turn);
   }
 
@@ -115,11 +127,15 @@ export class Connection implements Link, IntakeOwner {
     try {
       work();
     } catch (error) {
-      if (error instanceof PacketFault) this.#fail(error);
-      else {
-        this.#broker.trouble.broken(this, error);
-        this.close(REASON.unspecified);
-      }
+      this.#onThrown(error);
+    }
+  }
+
+  #onThrown(error: unknown): void {
+    if (error instanceof PacketFault) this.#fail(error);
+    else {
+      this.#broker.trouble.broken(this, error);
+      this.close(REASON.unspecified);
     }
   }
 
@@ -273,7 +289,8 @@ export class Connection implements Link, IntakeOwner {
   // --- publishes of the client ------------------------------------------------------------------------------------
 
   onProgress(): void {
-    this.#judgePressure();
+    // Answers only make room: nothing to judge where nothing is paused.
+    if (this.#paused !== 0) this.#judgePressure();
     if (this.#intake.isIdle) this.#broker.checkIdle();
   }
 

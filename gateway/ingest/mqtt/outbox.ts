@@ -5,6 +5,31 @@ import type { Duplex } from 'node:stream';
 /** Up to this much is copied together; more goes out as it is, by one gathering system call. */
 const COPY_BYTES = 16 * 1024;
 
+/** The outboxes with something to send, flushed together at the end of what is being done. */
+class Round {
+  #outboxes: Outbox[] = [];
+  readonly #flushAll = () => {
+    const outboxes = this.#outboxes;
+    this.#outboxes = [];
+    for (const outbox of outboxes) {
+      try {
+        outbox.flush();
+      } catch (error) {
+        // One client's trouble is not the next one's.
+        process.nextTick(() => {
+          throw error;
+        });
+      }
+    }
+  };
+
+  add(outbox: Outbox): void {
+    if (this.#outboxes.push(outbox) === 1) process.nextTick(this.#flushAll);
+  }
+}
+
+const round = new Round();
+
 export class Outbox {
   readonly #stream: Duplex;
   readonly #limitBytes: number;
@@ -15,7 +40,6 @@ export class Outbox {
   #bytes = 0;
   #scheduled = false;
   #wasFull = false;
-  readonly #flushSoon = () => this.flush();
 
   /** `onRoom` is called when something fits again after isFull was true. */
   constructor(stream: Duplex, limitBytes: number, onRoom: () => void) {
@@ -49,6 +73,10 @@ export class Outbox {
   flush(): void {
     this.#scheduled = false;
     if (this.#bytes === 0) return;
+    if (this.#bytes === 4 && this.#acks.length === 1) {
+      this.#sendOneAck(this.#acks.pop()!);
+      return;
+    }
     if (this.#acks.length > 0) this.#sealAcks();
     const stream = this.#stream;
     const pieces = this.#pieces;
@@ -67,10 +95,21 @@ export class Outbox {
     if (this.#wasFull && !stream.writableNeedDrain) this.#tellRoom();
   }
 
+  /** What most answers are when one message is in flight. */
+  #sendOneAck(ack: number): void {
+    const stream = this.#stream;
+    this.#bytes = 0;
+    if (stream.destroyed || stream.writableEnded) return;
+    const bytes = Buffer.allocUnsafe(4);
+    putAck(bytes, 0, ack);
+    stream.write(bytes);
+    if (this.#wasFull && !stream.writableNeedDrain) this.#tellRoom();
+  }
+
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    process.nextTick(this.#flushSoon);
+    round.add(this);
   }
 
   #tellRoom(): void {
@@ -84,14 +123,18 @@ export class Outbox {
     const bytes = Buffer.allocUnsafe(acks.length * 4);
     let at = 0;
     for (const ack of acks) {
-      bytes[at] = ack >> 16;
-      bytes[at + 1] = 2;
-      bytes[at + 2] = (ack >> 8) & 0xff;
-      bytes[at + 3] = ack & 0xff;
+      putAck(bytes, at, ack);
       at += 4;
     }
     this.#pieces.push(bytes);
     if (acks.length > 1024) this.#acks = [];
     else acks.length = 0;
   }
+}
+
+function putAck(bytes: Buffer, at: number, ack: number): void {
+  bytes[at] = ack >> 16;
+  bytes[at + 1] = 2;
+  bytes[at + 2] = (ack >> 8) & 0xff;
+  bytes[at + 3] = ack & 0xff;
 }

@@ -11,6 +11,7 @@ import type { CallerGuard } from '../caller.ts';
 import { type ConnectionCaps, capConnections } from '../connection-caps.ts';
 import { refuseUpgrade, takeUpgrades } from '../upgrades.ts';
 import type { MqttConfig } from './config.ts';
+import { withSharedReads } from './shared-reads.ts';
 import type { Peer } from './transport.ts';
 
 export interface SocketsOptions {
@@ -140,7 +141,9 @@ export class Sockets {
       socket.destroy();
       return;
     }
-    this.#options.onConnection(socket, { address, transport, ...(certificate ? { certificate } : {}) });
+    const stream =
+      transport === 'tcp' ? withSharedReads(socket, this.#options.config.socketBufferBytes) : socket;
+    this.#options.onConnection(stream, { address, transport, ...(certificate ? { certificate } : {}) });
   }
 
   #upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
