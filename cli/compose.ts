@@ -1,6 +1,6 @@
 // Wires the rooms of the house into one running gateway, in the order in which they depend on each other, and takes
 // them down in reverse. Holds no behaviour of its own.
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,8 +35,10 @@ import type { LossTotals } from '../gateway/stage/types.ts';
 import { StateStore } from '../gateway/state/state.ts';
 import { gatewayVerifierKey, loadOrCreateGatewayKey } from '../ledger/seal/key.ts';
 import { watchCertificates } from './certificates.ts';
-import { defaultOrigin, type GatewayConfig } from './config/schema.ts';
-import { CommandError, EXIT } from './errors.ts';
+import type { GatewayConfig } from './config/schema.ts';
+import { listening } from './listening.ts';
+import { Opened } from './opened.ts';
+import { originOf } from './origin.ts';
 import { pressureOf } from './pressure.ts';
 import { Reloader } from './reload.ts';
 import { reloadables } from './reloadables.ts';
@@ -60,20 +62,6 @@ export interface RunningGateway {
   readonly failed: Promise<LogError>;
   /** Stops taking records, lets every room finish its step, seals what is durable, closes the log. */
   close(): Promise<void>;
-}
-
-/** What has been started so far, closed in reverse order. */
-class Opened {
-  readonly #closers: (() => unknown)[] = [];
-
-  add<T>(part: T, close: (part: T) => unknown): T {
-    this.#closers.push(() => close(part));
-    return part;
-  }
-
-  async close(): Promise<void> {
-    for (let close = this.#closers.pop(); close; close = this.#closers.pop()) await close();
-  }
 }
 
 /**
@@ -312,51 +300,9 @@ function lossesOf({ rejected, shed, dropped }: AdmissionFigures): LossTotals {
   return { refused: { ...rejected, ...Object.fromEntries(told) }, dropped };
 }
 
-/** The name the ledger began with; a configured name that differs is an error, a default one gives way. */
-function originOf({ origin, dataDir }: GatewayConfig): string {
-  const checkpoint = join(dataDir, 'ledger', 'checkpoint');
-  const begunWith = existsSync(checkpoint) ? readFileSync(checkpoint, 'utf8').split('\n', 1)[0]! : null;
-  if (begunWith !== null && origin !== undefined && origin !== begunWith) {
-    throw new CommandError(
-      EXIT.usage,
-      `origin: the ledger in ${dataDir} belongs to ${begunWith}, the configuration says ${origin}`,
-      {
-        hint: 'a ledger keeps its name: set origin back, or use another dataDir',
-      },
-    );
-  }
-  return origin ?? begunWith ?? defaultOrigin();
-}
-
 /** dist/dashboard, which stands beside these files once built and one level up from the sources. */
 function dashboardDir(): string {
   return fileURLToPath(
     new URL(import.meta.url.endsWith('.ts') ? '../dist/dashboard' : '../dashboard', import.meta.url),
   );
-}
-
-async function listening<T>(
-  what: string,
-  address: { host: string; port: number },
-  listen: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await listen();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const at = `${address.host}:${address.port}`;
-    if (code === 'EADDRINUSE') {
-      throw new CommandError(EXIT.unable, `${what}: ${at} is taken by another process`, {
-        hint: `set ${what}.port, or TIDEMARK_${what.toUpperCase()}_PORT`,
-        cause: error,
-      });
-    }
-    if (code === 'EACCES' || code === 'EADDRNOTAVAIL') {
-      throw new CommandError(EXIT.unable, `${what}: can't listen on ${at}: ${(error as Error).message}`, {
-        hint: `set ${what}.host and ${what}.port`,
-        cause: error,
-      });
-    }
-    throw error;
-  }
 }
