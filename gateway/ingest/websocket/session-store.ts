@@ -1,13 +1,16 @@
 // Gathers sessions that have changed and has a thread of its own write them to websocket.db, one batch at a time. No answer
 // waits for it: a crash loses what was settled in the last moments, and the client sends that again.
 import { Worker } from 'node:worker_threads';
+import { WORKER_LIMITS } from '../../log/worker-limits.ts';
 import type { Session } from './session.ts';
 import { type Change, type SavedSession, SessionDatabase } from './session-database.ts';
 
 const FLUSH_MS = 100;
 
 export class SessionStore {
-  readonly #worker: Worker;
+  readonly #dataDir: string;
+  /** Started with the first change: most gateways have no such sessions, and a thread takes some 15 MiB. */
+  #worker: Worker | null = null;
   readonly #onProblem: (detail: string) => void;
   /** By key: what is to be written of it, once it is written; null: it is gone. */
   #changed = new Map<string, { readonly owner: string; readonly name: string; session: Session | null }>();
@@ -27,21 +30,28 @@ export class SessionStore {
   }
 
   constructor(dataDir: string, onProblem: (detail: string) => void) {
+    this.#dataDir = dataDir;
     this.#onProblem = onProblem;
+  }
+
+  #start(): Worker {
     const entry = import.meta.url.endsWith('.ts') ? './session-store-worker.ts' : './session-store-worker.js';
-    this.#worker = new Worker(new URL(entry, import.meta.url), {
-      workerData: { dataDir },
+    const worker = new Worker(new URL(entry, import.meta.url), {
+      workerData: { dataDir: this.#dataDir },
       name: 'websocket-sessions',
+      resourceLimits: WORKER_LIMITS,
     });
-    this.#worker.on('message', (problem: string | null) => {
+    worker.on('message', (problem: string | null) => {
       this.#writing = false;
-      if (problem !== null) onProblem(problem);
+      if (problem !== null) this.#onProblem(problem);
       this.#whenIdle?.();
       if (this.#changed.size > 0) this.#schedule();
     });
-    this.#worker.on('error', (error) => this.#end(error.message));
-    this.#worker.on('exit', () => this.#end('the thread has ended'));
-    this.#worker.unref();
+    worker.on('error', (error) => this.#end(error.message));
+    worker.on('exit', () => this.#end('the thread has ended'));
+    worker.unref();
+    this.#worker = worker;
+    return worker;
   }
 
   put(owner: string, name: string, session: Session | null): void {
@@ -65,7 +75,7 @@ export class SessionStore {
     });
     clearTimeout(timer);
     this.#ended = true;
-    await this.#worker.terminate();
+    await this.#worker?.terminate();
   }
 
   #end(detail: string): void {
@@ -91,6 +101,6 @@ export class SessionStore {
     );
     this.#changed = new Map();
     this.#writing = true;
-    this.#worker.postMessage(changes);
+    (this.#worker ?? this.#start()).postMessage(changes);
   }
 }
