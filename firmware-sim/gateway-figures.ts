@@ -25,13 +25,18 @@ interface Reading {
 export class GatewayFigures {
   readonly #url: string;
   readonly #mostDoubt: number;
+  readonly #timeoutMs: number;
   #before: Reading | null = null;
   #asking: Promise<void> | null = null;
   latest: GatewaySample = DOWN;
 
-  /** `mostDoubt`: share of the time between two answers by which a share of time may be wrong. */
-  constructor(httpUrl: string, mostDoubt = MOST_DOUBT) {
+  /**
+   * `mostDoubt`: part of the time between two answers by which a share of it may be wrong; `timeoutMs`: how long an answer
+   * may take.
+   */
+  constructor(httpUrl: string, { mostDoubt = MOST_DOUBT, timeoutMs = TIMEOUT_MS } = {}) {
     this.#mostDoubt = mostDoubt;
+    this.#timeoutMs = timeoutMs;
     this.#url = `${httpUrl.replace(/\/+$/, '')}/metrics`;
   }
 
@@ -50,7 +55,7 @@ export class GatewayFigures {
 
   async #ask(): Promise<void> {
     const beganMs = performance.now();
-    const response = await fetch(this.#url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(this.#url, { signal: AbortSignal.timeout(this.#timeoutMs) });
     const text = await response.text();
     if (!response.ok) throw new Error(`status ${response.status}`);
     const nowMs = performance.now();

@@ -46,7 +46,7 @@ export const SIM_COMMANDS: readonly CommandSpec[] = [
     summary: 'run a scenario of simulated devices against a gateway, and judge it',
     usage: 'SCENARIO [--url URL] [--mqtt URL] [--out DIR] [--scale N] [--seconds N] [--seed N]',
     about:
-      'SCENARIO is a YAML file (docs/simulation.md) or the name of one that comes with tidemark: wind-farm, cold-chain, factory-hall, reconnect-storm, poisoned-clock, flooding-device, tls-fleet. Writes the truth ledger, report.json and report.html into DIR. Exit 1 when an acknowledged record is lost, doubled, reordered, changed or unproven, or an expectation is not met. Only loopback addresses.',
+      'SCENARIO is a YAML file (docs/simulation.md) or the name of one that comes with tidemark: calm-plant, wind-farm, cold-chain, factory-hall, reconnect-storm, poisoned-clock, flooding-device, tls-fleet. Writes the truth ledger, report.json and report.html into DIR. Exit 1 when an acknowledged record is lost, doubled, reordered, changed or unproven, or an expectation is not met. Only loopback addresses.',
     options: {
       url: HTTP_ADDRESS,
       mqtt: MQTT_ADDRESS,
