@@ -6,19 +6,9 @@ import { equalBytes } from '../format/hash.ts';
 import { rootFromSpan } from '../format/merkle.ts';
 import type { RangeProof } from '../format/proof-range.ts';
 import { recordLeafHash } from '../format/record.ts';
-import {
-  broken,
-  type CheckedProof,
-  holds,
-  judge,
-  type Outcome,
-  type Read,
-  type ReadBlock,
-  read,
-  readBlock,
-  type TrustedInput,
-  undecided,
-} from './steps.ts';
+import { broken, holds, type Outcome, undecided } from './outcome.ts';
+import type { TrustedInput } from './signed.ts';
+import { type CheckedProof, judge, type Read, type ReadBlock, read, readBlock } from './steps.ts';
 
 export function checkRange(proof: RangeProof, trusted: TrustedInput): CheckedProof {
   const { first, last, records, removed } = proof;
