@@ -44,9 +44,9 @@ export interface BackupReport {
 }
 
 const SEGMENT_KINDS = ['index', 'timeindex', 'keys', 'leaves'];
-/** Belongs to this machine, this run, or is copied in its own way. */
+/** Belongs to this machine, this run, or is copied in its own way. websocket.db may tell of more than the copied log holds. */
 const NOT_COPIED =
-  /^(lock\.|state\.db|sessions\.db|access\.db|admin-token$|gateway\.key$|log$|ledger$|repair-|cold-cache$|.*\.(sock|tmp|new)$)/;
+  /^(lock\.|state\.db|sessions\.db|access\.db|websocket\.db|admin-token$|gateway\.key$|log$|ledger$|repair-|cold-cache$|.*\.(sock|tmp|new)$)/;
 /** Interval of an index made only to find the end. */
 const SCAN_INTERVAL_BYTES = 64 * 1024;
 
