@@ -93,7 +93,7 @@ export const GATEWAY_COMMANDS: readonly CommandSpec[] = [
     usage: '[--json]',
     options: { json: SHARED.json },
     positionals: { min: 0, max: 0 },
-    examples: [['tidemark version --json', 'with the Node and library versions']],
+    examples: [['tidemark version --json', 'with the Node version and the platform']],
     load: () => import('../commands/version.ts'),
   },
 ];
