@@ -5,47 +5,15 @@ import type { TelemetryRecord } from '../format/record.ts';
 import { crc32c } from './crc32c.ts';
 import type { Findings } from './findings.ts';
 import { readIfThere } from './indexcheck.ts';
+import { HEADER_BYTES, type KeyBlock, type KeyFile, readBlock, readSpans, SPAN_BYTES } from './keyfile.ts';
 import type { RecordBatch, SegmentFile } from './segments.ts';
 
-const HEADER_BYTES = 96;
-const SPAN_BYTES = 40;
 const KEY_BYTES = 16;
 const MAGIC = 0x544d_4b59;
 const VERSION = 1;
-const BEGINS_WITH_BATCH = 0xffff_ffff;
 const FLAG_NO_KEYS = 1;
 const FLAG_TIME_INDEX = 2;
 const MAX_BYTES = 512 * 1024 * 1024;
-
-interface Span {
-  /** Byte of its entry in the index. */
-  readonly at: number;
-  readonly position: number;
-  readonly end: number;
-  readonly crc: number;
-  readonly firstOffset: number;
-  readonly batchBase: number | null;
-  readonly baseTimestampMs: number;
-  readonly minMs: number;
-  readonly maxMs: number;
-}
-
-interface KeyBlock {
-  readonly at: number;
-  readonly firstMs: number;
-  readonly lastMs: number;
-  readonly records: number;
-  readonly spans: readonly number[];
-}
-
-interface KeyFile {
-  readonly segmentBytes: number;
-  readonly lastOffset: number;
-  readonly records: number;
-  readonly spans: readonly Span[];
-  /** Null where the index lists none. */
-  readonly keys: ReadonlyMap<string, KeyBlock> | null;
-}
 
 /** What the segment itself says of a key. */
 interface Found {
@@ -286,48 +254,4 @@ export class KeyCheck {
       closeSync(fd);
     }
   }
-}
-
-function readSpans(bytes: Buffer, base: number, count: number, segmentBytes: number): Span[] {
-  return Array.from({ length: count }, (_, number) => {
-    const at = HEADER_BYTES + number * SPAN_BYTES;
-    const batchBase = bytes.readUInt32BE(at + 12);
-    return {
-      at,
-      position: bytes.readUInt32BE(at),
-      end: number + 1 < count ? bytes.readUInt32BE(at + SPAN_BYTES) : segmentBytes,
-      crc: bytes.readUInt32BE(at + 4),
-      firstOffset: base + bytes.readUInt32BE(at + 8),
-      batchBase: batchBase === BEGINS_WITH_BATCH ? null : base + batchBase,
-      baseTimestampMs: Number(bytes.readBigInt64BE(at + 16)),
-      minMs: Number(bytes.readBigInt64BE(at + 24)),
-      maxMs: Number(bytes.readBigInt64BE(at + 32)),
-    };
-  });
-}
-
-function readBlock(block: Buffer, at: number): { device: Buffer; topic: Buffer; key: KeyBlock } {
-  let next = 20;
-  const varuint = (): number => {
-    let value = 0;
-    for (let scale = 1; next < block.length; scale *= 128) {
-      const byte = block[next++]!;
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) break;
-    }
-    return value;
-  };
-  const text = (): Buffer => {
-    const length = varuint();
-    next += length;
-    return block.subarray(next - length, next);
-  };
-  const device = text();
-  const topic = text();
-  const records = varuint();
-  const spans: number[] = [];
-  for (let left = varuint(); left > 0 && next < block.length; left--)
-    spans.push((spans.at(-1) ?? -1) + 1 + varuint());
-  const [firstMs, lastMs] = [4, 12].map((from) => Number(block.readBigInt64BE(from)));
-  return { device, topic, key: { at, firstMs: firstMs!, lastMs: lastMs!, records, spans } };
 }
