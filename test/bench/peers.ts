@@ -69,6 +69,9 @@ async function startRabbitMq(folder: string): Promise<RunningPeer> {
     join(folder, 'rabbitmq.conf'),
     `listeners.tcp.local = 127.0.0.1:${nodePort}\nmqtt.listeners.tcp.local = 127.0.0.1:${port}\nmqtt.allow_anonymous = true\nlog.console = false\ndisk_free_limit.absolute = 50MB\n`,
   );
+  // Erlang would start it as a daemon, and leave it.
+  const mapper = spawn('epmd', ['-port', String(mapperPort), '-address', '127.0.0.1'], { stdio: 'ignore' });
+  await untilListening(mapperPort, mapper, START_MS);
   const child = spawn(RABBITMQ!, [], {
     stdio: 'ignore',
     env: {
@@ -84,14 +87,15 @@ async function startRabbitMq(folder: string): Promise<RunningPeer> {
       RABBITMQ_PID_FILE: join(folder, 'pid'),
     },
   });
-  return running(child, port);
+  return running(child, port, mapper);
 }
 
 /** Listening, with a durable subscriber that has gone again. */
-async function running(child: ChildProcess, port: number): Promise<RunningPeer> {
+async function running(child: ChildProcess, port: number, helper?: ChildProcess): Promise<RunningPeer> {
   const stop = async () => {
     child.kill('SIGTERM');
     await ended(child);
+    helper?.kill('SIGKILL');
   };
   try {
     await untilListening(port, child, START_MS);
