@@ -10,6 +10,7 @@ export type Sliced<T> = Generator<void, T, void>;
 export class Slices {
   readonly #clock: () => number;
   readonly #waiting: (() => boolean)[] = [];
+  #isScheduled = false;
 
   /** `clock`: milliseconds that only go up. */
   constructor(clock = () => performance.now()) {
@@ -36,7 +37,7 @@ export class Slices {
     };
     if (slice()) return;
     this.#waiting.push(slice);
-    if (this.#waiting.length === 1) setImmediate(this.#next);
+    this.#schedule();
   }
 
   /** True when it is done. */
@@ -52,9 +53,17 @@ export class Slices {
     return false;
   }
 
+  /** Once a turn, also where a slice's end begins other work. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#waiting.length === 0) return;
+    this.#isScheduled = true;
+    setImmediate(this.#next);
+  }
+
   readonly #next = (): void => {
+    this.#isScheduled = false;
     const slice = this.#waiting.shift()!;
     if (!slice()) this.#waiting.push(slice);
-    if (this.#waiting.length > 0) setImmediate(this.#next);
+    this.#schedule();
   };
 }

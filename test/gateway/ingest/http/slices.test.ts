@@ -6,6 +6,27 @@ import { type Sliced, Slices } from '../../../../gateway/ingest/http/slices.ts';
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
+test('work whose end begins other long work leaves no turn behind without any', async () => {
+  let nowMs = 0;
+  const slices = new Slices(() => {
+    nowMs += 5;
+    return nowMs;
+  });
+  function* work(): Sliced<void> {
+    for (let step = 0; step < 3; step += 1) yield;
+  }
+  const failures: unknown[] = [];
+  const failed = (error: unknown) => failures.push(error);
+  const ended = new Promise<void>((resolve) => {
+    slices.run(work(), () => slices.run(work(), resolve, failed), failed);
+  });
+  await ended;
+  await turn();
+  await turn();
+  expect(slices.waiting).toBe(0);
+  expect(failures).toEqual([]);
+});
+
 test('long work takes turns, in order; others run in between; a failure is its own', async () => {
   let nowMs = 0;
   const slices = new Slices(() => nowMs);
