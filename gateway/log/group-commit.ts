@@ -21,7 +21,7 @@ import { Packer } from './zstd.ts';
 
 export const NO_OFFSET = -1 as Offset;
 /** With so few records waiting, the ingest thread has nothing better to do than to sync them itself. */
-const AT_ONCE_RECORDS = 32;
+const AT_ONCE_RECORDS = 8;
 
 export interface GroupCommitOptions {
   readonly config: LogConfig;
