@@ -212,7 +212,7 @@ export class Admission {
 
   #noRoom(device: string, unacknowledged: boolean): Outcome | null {
     const reason = this.#options.pressure?.refusal(unacknowledged) ?? null;
-    const waitMs = reason === null ? this.#rates.admit(device, this.#steady()) : 0;
+    const waitMs = reason === null && !this.#rates.none ? this.#rates.admit(device, this.#steady()) : 0;
     if (reason === null && waitMs === 0) return null;
     const outcome: Shed =
       reason === null ? { kind: 'shed', reason: 'rate-limited', retryAfterMs: waitMs } : shed(reason);

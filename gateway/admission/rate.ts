@@ -68,6 +68,11 @@ export class RateLimits {
     this.#levels = new RecentMap(maxDevices, () => {});
   }
 
+  /** No rate is set: nobody need be asked about. */
+  get none(): boolean {
+    return this.#device === null && this.#total === null;
+  }
+
   /** 0: the record may come, and has been counted. Else ms until it may; then nothing has been counted. */
   admit(device: string, nowMs: number): number {
     if (this.#device === null && this.#total === null) return 0;

@@ -10,10 +10,12 @@ export class LaneRequest {
   readonly headers: IncomingHttpHeaders;
   readonly socket: Socket;
   readonly body: Buffer;
+  readonly head: LaneHead;
 
-  constructor({ url, headers }: LaneHead, socket: Socket, body: Buffer) {
-    this.url = url;
-    this.headers = headers;
+  constructor(head: LaneHead, socket: Socket, body: Buffer) {
+    this.head = head;
+    this.url = head.url;
+    this.headers = head.headers;
     this.socket = socket;
     this.body = body;
   }
@@ -28,6 +30,8 @@ export class LaneResponse {
   /** All of it is in `text`. */
   ended = false;
   text = '';
+  /** Nothing but ASCII is in it. */
+  isAscii = true;
   readonly #fixed: () => string;
   readonly #onEnd: () => void;
   #onClose: (() => void)[] = [];
@@ -49,8 +53,10 @@ export class LaneResponse {
 
   write(text: string): void {
     this.text += text;
+    this.isAscii = false;
   }
 
+  /** `text` is ASCII. */
   end(text = ''): void {
     if (this.ended) return;
     this.text += text;

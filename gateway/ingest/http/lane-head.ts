@@ -3,6 +3,8 @@
 //
 //   head = "POST /api/v1/ingest/…" SP "HTTP/1.1" CRLF *( name ":" OWS value OWS CRLF ) CRLF      RFC 9112 §2.1, §5
 import type { IncomingHttpHeaders } from 'node:http';
+import type { HttpRefusal } from './refusal.ts';
+import type { IngestHead } from './request.ts';
 
 export interface LaneHead {
   /** Its bytes, the empty line included. */
@@ -11,6 +13,8 @@ export interface LaneHead {
   /** Names in lower case; each name once. */
   readonly headers: IncomingHttpHeaders;
   readonly contentLength: number;
+  /** What its route has read from it; it stays true for each request that says the same. */
+  read: IngestHead | HttpRefusal | null;
 }
 
 const BEGINNING = Buffer.from('POST /api/v1/ingest/');
@@ -68,5 +72,11 @@ function parse(bytes: Buffer, at: number, found: number, end: number): LaneHead 
   }
   const length = headers['content-length'];
   if (headers.host === undefined || length === undefined || !LENGTH.test(length)) return 'other';
-  return { bytes: Buffer.from(bytes.subarray(at, end)), url, headers, contentLength: Number(length) };
+  return {
+    bytes: Buffer.from(bytes.subarray(at, end)),
+    url,
+    headers,
+    contentLength: Number(length),
+    read: null,
+  };
 }

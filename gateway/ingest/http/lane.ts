@@ -136,14 +136,16 @@ class LaneConnection {
     this.#dirty = false;
     let count = 0;
     let text = '';
+    let isAscii = true;
     for (const answer of this.#unanswered) {
       if (!answer.ended) break;
       text += answer.text;
+      isAscii &&= answer.isAscii;
       count += 1;
     }
     if (count === 0 || this.socket.destroyed) return;
     const done = this.#unanswered.splice(0, count);
-    const roomy = this.socket.write(text);
+    const roomy = this.socket.write(text, isAscii ? 'latin1' : 'utf8');
     for (const answer of done) answer.closed();
     this.#seen = this.#lane.sweeps;
     if (!roomy) this.#wait();

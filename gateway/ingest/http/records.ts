@@ -8,6 +8,8 @@ import { CborError, decodeCbor } from '../../codecs/cbor.ts';
 import { isCbor, isJsonMediaType } from '../../codecs/content-type.ts';
 import { cborItems, jsonArrayItems, ndjsonItems, type Split, submitBatch } from './batch.ts';
 import type { Exchange } from './exchange.ts';
+import { LaneRequest } from './lane-exchange.ts';
+import type { HttpRefusal } from './refusal.ts';
 import { decodedPath, type IngestHead, readHead } from './request.ts';
 
 export const INGEST_PREFIX = '/api/v1/ingest/';
@@ -41,15 +43,22 @@ const CBOR_SEQUENCE: BatchKind = { split: cborItems, contentType: 'application/c
 
 export function ingestRecords(exchange: Exchange): void {
   exchange.enter(undefined, (principal) => {
-    const topic = decodedPath(exchange.path.slice(INGEST_PREFIX.length));
-    if (topic === null) {
-      exchange.refuse({ code: 'malformed', detail: 'the topic in the path is not percent-encoded UTF-8' });
-      return;
-    }
-    const head = readHead(exchange.request, topic);
+    const head = headOf(exchange);
     if ('code' in head) exchange.refuse(head);
     else receiveRecords(exchange, principal, head);
   });
+}
+
+function headOf({ request, path }: Exchange): IngestHead | HttpRefusal {
+  const lane = request instanceof LaneRequest ? request.head : null;
+  if (lane !== null && lane.read !== null) return lane.read;
+  const topic = decodedPath(path.slice(INGEST_PREFIX.length));
+  const head =
+    topic === null
+      ? { code: 'malformed' as const, detail: 'the topic in the path is not percent-encoded UTF-8' }
+      : readHead(request, topic);
+  if (lane !== null) lane.read = head;
+  return head;
 }
 
 function receiveRecords(exchange: Exchange, principal: Principal, head: IngestHead): void {
@@ -69,7 +78,8 @@ function receiveRecords(exchange: Exchange, principal: Principal, head: IngestHe
     const isText = kind?.isText ?? isJsonMediaType(head.mediaType);
     if (isText && !isUtf8(body))
       exchange.refuse({ code: 'malformed', detail: 'the body is not valid UTF-8' });
-    else if (kind === null) submitOne(exchange, submissionOf(exchange, principal, head), body);
+    else if (kind === null)
+      submitOne(exchange, submissionOf(exchange, principal, head), head.mediaType, body);
     else submitMany(exchange, { principal, head, kind }, body);
   });
 }
@@ -98,10 +108,9 @@ function submissionOf({ request }: Exchange, principal: Principal, head: IngestH
   };
 }
 
-function submitOne(exchange: Exchange, shared: Shared, payload: Buffer): void {
+function submitOne(exchange: Exchange, shared: Shared, mediaType: string, payload: Buffer): void {
   const { admission } = exchange.parts;
   const answer = (outcome: Outcome) => answerOne(exchange, outcome);
-  const mediaType = shared.contentType.split(';', 1)[0]!.trim().toLowerCase();
   try {
     if (isJsonMediaType(mediaType))
       admission.submit({ ...shared, payload, json: JSON.parse(payload.toString('utf8')) }, answer);
