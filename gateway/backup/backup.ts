@@ -145,21 +145,35 @@ class Run {
   }
 
   async tiles(): Promise<void> {
-    const walk = async (folder: string): Promise<void> => {
-      const entries = await readdir(join(this.#options.dataDir, folder), { withFileTypes: true }).catch(
-        (error: unknown) => {
-          if (isMissing(error)) return [];
-          throw error;
-        },
-      );
-      for (const entry of entries) {
-        const path = `${folder}/${entry.name}`;
-        if (entry.isDirectory()) await walk(path);
-        // Tiles appear whole and never change; a partial one may go once the full one is there.
-        else await this.#file(path, { immutable: true });
+    while (!(await this.#tilesIn('ledger/tile')));
+  }
+
+  /**
+   * False where the sealer has moved on since the folder was listed, so that it has to be looked at again: tiles appear
+   * whole and never change, but partial ones go once wider ones stand.
+   */
+  async #tilesIn(folder: string): Promise<boolean> {
+    const entries = await readdir(join(this.#options.dataDir, folder), { withFileTypes: true }).catch(
+      (error: unknown) => {
+        if (isMissing(error)) return [];
+        throw error;
+      },
+    );
+    const isPartials = folder.endsWith('.p');
+    // The widest first: it holds what all others hold.
+    if (isPartials) entries.sort((a, b) => Number(b.name) - Number(a.name));
+    let isWhole = true;
+    for (const [index, entry] of entries.entries()) {
+      const path = `${folder}/${entry.name}`;
+      if (entry.isDirectory()) isWhole = (await this.#tilesIn(path)) && isWhole;
+      else {
+        const isCopied = await this.#file(path, { immutable: true });
+        if (!isCopied && isPartials && index === 0) return false;
       }
-    };
-    await walk('ledger/tile');
+    }
+    // A folder of partial tiles goes when the full one stands, which the list above this one may not have had.
+    if (isPartials && entries.length === 0) await this.#file(folder.slice(0, -2), { immutable: true });
+    return isWhole;
   }
 
   /**

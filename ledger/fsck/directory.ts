@@ -1,15 +1,19 @@
 // The ledger folder as the checker sees it: its files by path, which partial tiles there are, what does not belong.
 // Reads only; shares nothing with the writer.
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { FormatError } from '../format/errors.ts';
+import { HASH_BYTES } from '../format/hash.ts';
 import {
   CHECKPOINT_PATH,
+  decodeEntryBundle,
+  encodeEntryBundle,
   FINAL_CHECKPOINT_PATH,
   parseTilePath,
   TILE_WIDTH,
   type TileId,
   type TileReader,
+  tilePath,
 } from '../format/tile.ts';
 
 /** Unfinished files of the sealer; a crash may leave some, the next start removes them. */
@@ -19,8 +23,30 @@ export function ledgerFolder(dataDir: string): string {
   return join(dataDir, 'ledger');
 }
 
+/**
+ * Files of a ledger by path. Of partial tiles the sealer keeps few, and goes on while it is looked at: one that is not there
+ * (any more) is read from the front of a wider one.
+ */
 export function directoryReader(folder: string): TileReader {
-  return async (path) => readOrNull(join(folder, path));
+  return async (path) => readOrNull(join(folder, path)) ?? frontOfWider(folder, path);
+}
+
+function frontOfWider(folder: string, path: string): Uint8Array | null {
+  const tile = tileAt(path);
+  if (!tile || tile.width === TILE_WIDTH) return null;
+  const names = [...filesBelow(dirname(join(folder, path)), '')].map(Number);
+  const wider = names.filter((width) => width > tile.width && width < TILE_WIDTH).sort((a, b) => a - b);
+  for (const width of [...wider, TILE_WIDTH]) {
+    const bytes = readOrNull(join(folder, tilePath({ ...tile, width })));
+    if (!bytes) continue;
+    if (tile.level !== 'entries') return bytes.subarray(0, tile.width * HASH_BYTES);
+    try {
+      return encodeEntryBundle(decodeEntryBundle(bytes, width).slice(0, tile.width));
+    } catch (error) {
+      if (!(error instanceof FormatError)) throw error;
+    }
+  }
+  return null;
 }
 
 export function readOrNull(path: string): Uint8Array | null {

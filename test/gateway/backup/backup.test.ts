@@ -2,10 +2,12 @@
 // clean; nothing damaged is ever restored.
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -80,6 +82,46 @@ test('restored from a backup made under load, a gateway starts, goes on and audi
   expect(report.sealedEnd).toBe(manifest.log.end + 1);
   expect((await fsck(restored, { deep: true })).findings).toEqual([]);
 });
+
+test.each([
+  ['a few blocks on: other partial tiles', 30],
+  ['so far that a full tile stands', 300],
+])(
+  'the sealer moves on while tiles are copied, %s: the copy has what its checkpoint needs',
+  async (_, blocks) => {
+    const dataDir = tempFolder();
+    const log = await openKeeperLog(dataDir);
+    await fill(log, dataDir, 20);
+    const early = tempFolder();
+    cpSync(dataDir, early, { recursive: true });
+    for (let at = 20; at < 20 + blocks; at += 1) {
+      await log.appendAll([reading(at)]);
+      await sealUntilDone(dataDir, log, { bootId: '00000000000000cc', ledger: { blockRecordsMax: 1 } });
+    }
+    await log.close();
+    // What the copy meets: the ledger of before, and that of now from the first tile on.
+    const ledger = join(dataDir, 'ledger');
+    const later = join(tempFolder(), 'ledger');
+    cpSync(ledger, later, { recursive: true });
+    rmSync(ledger, { recursive: true });
+    for (const name of ['ledger', 'state.db'])
+      cpSync(join(early, name), join(dataDir, name), { recursive: true });
+    let moved = false;
+    const onProgress = (path: string) => {
+      if (moved || !path.startsWith('ledger/tile/entries')) return;
+      moved = true;
+      rmSync(ledger, { recursive: true });
+      cpSync(later, ledger, { recursive: true });
+    };
+    const target = join(tempFolder(), 'backup');
+    await backup({ dataDir, target, withKey: true, nowMs, onProgress });
+    expect(moved).toBe(true);
+    const restored = join(tempFolder(), 'data');
+    await restore({ source: target, dataDir: restored });
+    expect((await fsck(restored)).findings.filter(({ severity }) => severity === 'error')).toEqual([]);
+    expect((await audit(restored)).findings).toEqual([]);
+  },
+);
 
 test('the key is left out unless asked for, and what belongs to the run as well', async () => {
   const dataDir = tempFolder();
