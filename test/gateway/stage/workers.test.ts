@@ -11,6 +11,7 @@ import { StateStore } from '../../../gateway/state/state.ts';
 import { windowsConfigSchema } from '../../../gateway/windows/config.ts';
 import { type RecordInput, SOURCE, type TelemetryRecord } from '../../../ledger/format/record.ts';
 import { modelsConfigSchema } from '../../../models/config.ts';
+import { withoutTelemetry } from '../../../models/telemetry.ts';
 
 const START_MS = 1_763_600_000_000;
 
@@ -33,6 +34,7 @@ function reading(at: number): RecordInput {
 }
 
 test('both stages answer through the log and save their cursors when told to stop', async () => {
+  withoutTelemetry();
   const dataDir = mkdtempSync(join(tmpdir(), 'tidemark-workers-'));
   const log = await openLog({ dataDir, config: logConfigSchema.parse({ preallocateBytes: 0 }) });
   const failures: unknown[] = [];
@@ -82,7 +84,7 @@ test('both stages answer through the log and save their cursors when told to sto
       const records = await reader.fetch(((seen.at(-1)?.offset ?? -1) + 1) as TelemetryRecord['offset'], {
         maxWaitMs: 5_000,
       });
-      expect(records.length, 'nothing more came').toBeGreaterThan(0);
+      expect(records.length, `nothing more came: ${JSON.stringify(failures)}`).toBeGreaterThan(0);
       seen.push(...records);
     }
     const anomaly = seen.find(({ source }) => source === SOURCE.model)!;

@@ -250,7 +250,14 @@ test('kill -9: the wills of those who were connected are published after the sta
   polite.socket.end(DISCONNECT);
   await polite.closed();
   // Not on the way of any answer: on disk within moments.
-  await until(() => rowsOf(dataDir, 'wills').length === 4);
+  const held = ['back', 'clean', 'late', 'soon'].join();
+  await until(
+    () =>
+      rowsOf(dataDir, 'wills')
+        .map(({ client }) => client)
+        .sort()
+        .join() === held,
+  );
   await gateway.kill('SIGKILL');
   await clean.closed();
   gateway = await startGateway({ dataDir, yaml });
