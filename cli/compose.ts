@@ -33,6 +33,7 @@ import type { Log, LogError } from '../gateway/log/types.ts';
 import { DropOldest } from '../gateway/retention/space.ts';
 import type { LossTotals } from '../gateway/stage/types.ts';
 import { StateStore } from '../gateway/state/state.ts';
+import { Chores } from '../gateway/threads/chores.ts';
 import { gatewayVerifierKey, loadOrCreateGatewayKey } from '../ledger/seal/key.ts';
 import { watchCertificates } from './certificates.ts';
 import type { GatewayConfig } from './config/schema.ts';
@@ -92,8 +93,9 @@ async function start(
   mkdirSync(dataDir, { recursive: true });
   const log = opened.add(await openLog({ dataDir, config: config.log }), (part) => part.close());
   const failed = new Promise<LogError>((resolve) => log.onFatal(resolve));
+  const chores = opened.add(new Chores(), (part) => part.close());
   opened.add(
-    new KeyIndexer({ dataDir, durableEnd: log.durableEnd }, (problem) =>
+    new KeyIndexer(chores, { dataDir, durableEnd: log.durableEnd }, (problem) =>
       logger.warn({ problem }, 'a segment has no key index for now'),
     ),
     (part) => part.close(),
@@ -122,7 +124,7 @@ async function start(
   let queuedBytes = () => 0;
   const pressure = pressureOf(config, log, stages, () => queuedBytes());
   const admission = opened.add(
-    await Admission.open({ config: config.ingest, log, state, dataDir, logger, pressure }),
+    await Admission.open({ config: config.ingest, log, state, dataDir, chores, logger, pressure }),
     (part) => part.close(),
   );
   queuedBytes = () => admission.queuedBytes;
@@ -233,7 +235,7 @@ async function start(
       config: config.websocket,
       door,
       logger,
-      kept: { dataDir, logEnd: new DurableEnd(log.durableEnd).get() },
+      kept: { chores, dataDir, logEnd: new DurableEnd(log.durableEnd).get() },
     }),
     (part) => part.close(),
   );

@@ -3,6 +3,7 @@
 import type { Offset } from '../../ledger/format/brand.ts';
 import type { LogAppender, LogError, LogReader } from '../log/types.ts';
 import type { Cursor } from '../state/state.ts';
+import type { Chores } from '../threads/chores.ts';
 import { INGEST_RULES, type IngestConfig, type IngestRules } from './config.ts';
 import { Counts, sourceName } from './counts.ts';
 import type { DeviceTable } from './devices.ts';
@@ -26,8 +27,9 @@ export interface AdmissionOptions {
   readonly log: LogAppender & { openReader(): Promise<LogReader> };
   /** Where the last snapshot is (consumer `admission`). Used by open() only. */
   readonly state: { loadCursor(consumer: string): Cursor | null };
-  /** For the thread that saves snapshots through a connection of its own. */
+  /** For the chore that saves snapshots through a connection of its own. */
   readonly dataDir: string;
+  readonly chores: Chores;
   readonly logger: IngestLogger;
   /** How full the gateway is; without it only the bounds of queue and log refuse. */
   readonly pressure?: Pressure;

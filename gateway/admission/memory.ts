@@ -4,6 +4,7 @@ import { offset as asOffset, type Offset } from '../../ledger/format/brand.ts';
 import { SOURCE, type TelemetryRecord } from '../../ledger/format/record.ts';
 import { LogError, type LogReader } from '../log/types.ts';
 import type { Cursor } from '../state/state.ts';
+import type { Chores } from '../threads/chores.ts';
 import type { IngestConfig } from './config.ts';
 import { DeviceTable } from './devices.ts';
 import { DuplicateGuard, fingerprint } from './duplicates.ts';
@@ -21,6 +22,7 @@ const DEVICE_SOURCES: ReadonlySet<number> = new Set([SOURCE.mqtt, SOURCE.websock
 export interface AdmissionMemoryOptions {
   readonly config: IngestConfig;
   readonly dataDir: string;
+  readonly chores: Chores;
   readonly logger: IngestLogger;
 }
 
@@ -83,7 +85,7 @@ export class AdmissionMemory {
     this.#timer.unref();
   }
 
-  /** Saves what is not saved yet, then ends the saving thread. */
+  /** Saves what is not saved yet, then ends the saving. */
   async close(): Promise<void> {
     if (this.#timer) clearInterval(this.#timer);
     await this.#saving;
@@ -150,7 +152,8 @@ export class AdmissionMemory {
 
   #saveIfChanged(): void {
     if (this.#next === this.#savedNext || this.#saver?.busy) return;
-    if (this.#saver === null || this.#saver.ended) this.#saver = new SnapshotSaver(this.#options.dataDir);
+    if (this.#saver === null || this.#saver.ended)
+      this.#saver = new SnapshotSaver(this.#options.chores, this.#options.dataDir);
     const next = this.#next;
     const state = encodeSnapshot(this);
     this.#saving = this.#saver.save({ next: asOffset(next), state }).then(

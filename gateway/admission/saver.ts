@@ -1,8 +1,7 @@
-// Saves admission's snapshots from a thread of its own: a slow card must not hold up the thread that answers
-// devices. One save at a time; the caller skips a turn while one is running.
-import { Worker } from 'node:worker_threads';
+// Saves admission's snapshots in another thread: a slow card must not hold up the thread that answers devices. One save
+// at a time; the caller skips a turn while one is running.
 import type { Offset } from '../../ledger/format/brand.ts';
-import { WORKER_LIMITS } from '../log/worker-limits.ts';
+import type { ChoreLink, Chores } from '../threads/chores.ts';
 
 export interface SaveRequest {
   readonly next: Offset;
@@ -12,33 +11,24 @@ export interface SaveRequest {
 export type SaveAnswer = { readonly saved: true } | { readonly saved: false; readonly message: string };
 
 export class SnapshotSaver {
-  readonly #worker: Worker;
+  readonly #chore: ChoreLink<SaveRequest>;
   #waiting: { resolve: () => void; reject: (error: Error) => void } | null = null;
   #ended: Error | null = null;
 
-  constructor(dataDir: string) {
-    const entry = import.meta.url.endsWith('.ts') ? './saver-worker.ts' : './saver-worker.js';
-    this.#worker = new Worker(new URL(entry, import.meta.url), {
-      workerData: { dataDir },
-      name: 'admission-saver',
-      resourceLimits: WORKER_LIMITS,
+  constructor(chores: Chores, dataDir: string) {
+    const entry = import.meta.url.endsWith('.ts') ? './saver-chore.ts' : './saver-chore.js';
+    this.#chore = chores.begin({
+      entry: new URL(entry, import.meta.url),
+      init: { dataDir },
+      onAnswer: (answer: SaveAnswer) => this.#settle(answer.saved ? null : new Error(answer.message)),
+      onEnd: (error) => {
+        this.#ended = error;
+        this.#settle(error);
+      },
     });
-    this.#worker.on('message', (answer: SaveAnswer) => {
-      const waiting = this.#waiting;
-      this.#waiting = null;
-      if (answer.saved) waiting?.resolve();
-      else waiting?.reject(new Error(answer.message));
-    });
-    const end = (error: Error) => {
-      this.#ended ??= error;
-      this.#waiting?.reject(error);
-      this.#waiting = null;
-    };
-    this.#worker.on('error', end);
-    this.#worker.on('exit', () => end(new Error('the snapshot thread has ended')));
   }
 
-  /** The thread is gone: no save will succeed. */
+  /** No save will succeed: begin with another one. */
   get ended(): boolean {
     return this.#ended !== null;
   }
@@ -53,11 +43,20 @@ export class SnapshotSaver {
     if (this.#waiting) return Promise.reject(new Error('a snapshot is being saved already'));
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
-      this.#worker.postMessage(request, [request.state.buffer as ArrayBuffer]);
+      this.#chore.isWaitedFor = true;
+      this.#chore.send(request, [request.state.buffer as ArrayBuffer]);
     });
   }
 
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    await this.#chore.close();
+  }
+
+  #settle(error: Error | null): void {
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    this.#chore.isWaitedFor = false;
+    if (error) waiting?.reject(error);
+    else waiting?.resolve();
   }
 }

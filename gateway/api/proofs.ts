@@ -20,7 +20,7 @@ import {
 import { directoryTiles } from '../../ledger/tiles/source.ts';
 import type { ColdConfig } from '../cold/config.ts';
 import { LogError, type LogErrorCode, type SearchableLogReader } from '../log/types.ts';
-import { WORKER_LIMITS } from '../log/worker-limits.ts';
+import { WORKER_LIMITS } from '../threads/limits.ts';
 
 export type ProofAnswer = { readonly kind: 'proof'; readonly text: string } | NoProof;
 

@@ -1,14 +1,13 @@
-// Owns keeping the key indexes up with the log, in a thread of its own: closed segments that lack one, and the one being
+// Owns keeping the key indexes up with the log, in the thread of chores: closed segments that lack one, and the one being
 // written as it grows. Reads files only, and takes at most two thirds of a core; never delays an append.
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
+import type { ChoreLink, Chores } from '../threads/chores.ts';
 import type { LogFs } from './fs.ts';
 import { type AdvanceOptions, hasKeyIndex, SegmentIndexing } from './key-index-build.ts';
 import { isSoundKeyIndex } from './key-index-file.ts';
 import { listSegments, segmentFile } from './layout.ts';
 import { DurableEnd } from './signal.ts';
-import { WORKER_LIMITS } from './worker-limits.ts';
 
 export interface KeyIndexerInit {
   readonly dataDir: string;
@@ -133,31 +132,24 @@ class Keeper {
 }
 
 const ENTRY = new URL(
-  import.meta.url.endsWith('.ts') ? './key-indexer-worker.ts' : './key-indexer-worker.js',
+  import.meta.url.endsWith('.ts') ? './key-indexer-chore.ts' : './key-indexer-chore.js',
   import.meta.url,
 );
 
-/** The thread. When it fails, queries go without what it would have made; the next start makes it. */
+/** As a chore. When it fails, queries go without what it would have made; the next start makes it. */
 export class KeyIndexer {
-  readonly #worker: Worker;
-  readonly #ended: Promise<void>;
+  readonly #chore: ChoreLink<never>;
 
-  constructor(init: KeyIndexerInit, onProblem: (problem: string) => void = () => {}) {
-    this.#worker = new Worker(ENTRY, {
-      workerData: init,
-      name: 'key-indexer',
-      resourceLimits: WORKER_LIMITS,
+  constructor(chores: Chores, init: KeyIndexerInit, onProblem: (problem: string) => void = () => {}) {
+    this.#chore = chores.begin({
+      entry: ENTRY,
+      init,
+      onAnswer: onProblem,
+      onEnd: (error) => onProblem(error.message),
     });
-    this.#worker.unref();
-    this.#worker.on('message', onProblem);
-    this.#worker.on('error', (error) => onProblem(error instanceof Error ? error.message : String(error)));
-    this.#ended = new Promise((resolve) => this.#worker.once('exit', () => resolve()));
   }
 
   async close(): Promise<void> {
-    // Waited for: an event loop held by nothing else would end the process here, with exit code 0.
-    this.#worker.ref();
-    this.#worker.postMessage('stop');
-    await this.#ended;
+    await this.#chore.close();
   }
 }

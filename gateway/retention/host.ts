@@ -3,9 +3,9 @@
 import { Worker } from 'node:worker_threads';
 import { offset } from '../../ledger/format/brand.ts';
 import type { RolledSegments } from '../log/types.ts';
-import { WORKER_LIMITS } from '../log/worker-limits.ts';
 import type { StageLogger } from '../stage/host.ts';
 import type { StageFigures } from '../stage/types.ts';
+import { WORKER_LIMITS } from '../threads/limits.ts';
 import type { RetentionInit, RetentionMessage, RetentionReply, SegmentCall } from './messages.ts';
 
 const RESTART_MS = 30_000;

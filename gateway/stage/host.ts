@@ -2,7 +2,7 @@
 // restarts it with backoff when it fails. A failing stage shows as lag; it never stops ingest.
 import { Worker } from 'node:worker_threads';
 import { type LogAppender, LogError } from '../log/types.ts';
-import { WORKER_LIMITS } from '../log/worker-limits.ts';
+import { WORKER_LIMITS } from '../threads/limits.ts';
 import { systemClock } from './clock.ts';
 import type { HostMessage, StageInit, StageMessage } from './messages.ts';
 import type { LossTotals, StageFigures } from './types.ts';

@@ -13,7 +13,8 @@ import { listSegments, logFolder, segmentFile } from '../../gateway/log/layout.t
 import { openLog } from '../../gateway/log/log.ts';
 import { openReader } from '../../gateway/log/reader.ts';
 import type { LogReader, SearchableLogReader } from '../../gateway/log/types.ts';
-import { WORKER_LIMITS } from '../../gateway/log/worker-limits.ts';
+import { Chores } from '../../gateway/threads/chores.ts';
+import { WORKER_LIMITS } from '../../gateway/threads/limits.ts';
 import { type Offset, offset } from '../../ledger/format/brand.ts';
 import { startChild } from './children.ts';
 import { Latencies, ms, timed } from './latencies.ts';
@@ -140,7 +141,8 @@ async function read(dataDir: string, filled: FilledLog, { reads, hours }: Counts
   // Shares nothing with it but the page cache.
   const warmer = await openReader({ dataDir, durableEnd: log.durableEnd });
   // As in the gateway, where it goes on as long as the log is open.
-  const indexer = new KeyIndexer({ dataDir, durableEnd: log.durableEnd }, (problem) =>
+  const chores = new Chores();
+  const indexer = new KeyIndexer(chores, { dataDir, durableEnd: log.durableEnd }, (problem) =>
     console.error(problem),
   );
   try {
@@ -176,6 +178,7 @@ async function read(dataDir: string, filled: FilledLog, { reads, hours }: Counts
     }
   } finally {
     await indexer.close();
+    await chores.close();
     await warmer.close();
     await reader.close();
     await log.close();

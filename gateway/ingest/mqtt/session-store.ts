@@ -4,6 +4,7 @@
 // A crash loses at most the changes of the last FLUSH_MS and those being written. What must not be lost before an
 // answer leaves (a subscription, a QoS 2 identifier) waits for whenStored.
 import { Worker } from 'node:worker_threads';
+import { WORKER_LIMITS } from '../../threads/limits.ts';
 import type { Subscription } from './decode.ts';
 import type { Message, Qos } from './message.ts';
 import type { Delivery } from './session.ts';
@@ -62,7 +63,9 @@ const MAX_WAITING = 65_536;
 const MAX_TAKEN_BACK = 4_096;
 
 export class SessionStore {
-  readonly #worker: Worker;
+  readonly #dataDir: string;
+  /** Started with the first change: without persistent sessions and retained messages there is none. */
+  #worker: Worker | null = null;
   readonly #onProblem: (detail: string) => void;
   #changes: (Change | null)[] = [];
   /** Those of them that have been taken back. */
@@ -81,23 +84,32 @@ export class SessionStore {
   #ended = false;
 
   constructor(dataDir: string, onProblem: (detail: string) => void) {
+    this.#dataDir = dataDir;
     this.#onProblem = onProblem;
+  }
+
+  /** A thread of its own: answers to devices wait for what it writes. */
+  #start(): Worker {
     const entry = import.meta.url.endsWith('.ts') ? './session-store-worker.ts' : './session-store-worker.js';
-    this.#worker = new Worker(new URL(entry, import.meta.url), {
-      workerData: { dataDir },
+    const worker = new Worker(new URL(entry, import.meta.url), {
+      workerData: { dataDir: this.#dataDir },
       name: 'mqtt-sessions',
+      resourceLimits: WORKER_LIMITS,
     });
-    this.#worker.on('message', (answer: StoreAnswer) => this.#onAnswer(answer));
-    const end = (detail: string) => {
-      if (this.#ended) return;
-      this.#ended = true;
-      this.#onProblem(`${detail}: what clients are promised from now on does not survive a restart`);
-      // Nothing will be stored any more: who waits for it would wait for ever.
-      for (const done of [...this.#writingWaiting.splice(0), ...this.#gatheredWaiting.splice(0)]) done();
-    };
-    this.#worker.on('error', (error) => end(error.message));
-    this.#worker.on('exit', () => end('the thread has ended'));
-    this.#worker.unref();
+    worker.on('message', (answer: StoreAnswer) => this.#onAnswer(answer));
+    worker.on('error', (error) => this.#end(error.message));
+    worker.on('exit', () => this.#end('the thread has ended'));
+    worker.unref();
+    this.#worker = worker;
+    return worker;
+  }
+
+  #end(detail: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#onProblem(`${detail}: what clients are promised from now on does not survive a restart`);
+    // Nothing will be stored any more: who waits for it would wait for ever.
+    for (const done of [...this.#writingWaiting.splice(0), ...this.#gatheredWaiting.splice(0)]) done();
   }
 
   /** Too much waits to be written, or nothing can be. */
@@ -176,7 +188,7 @@ export class SessionStore {
     clearTimeout(timer);
     if (this.#timer) clearTimeout(this.#timer);
     this.#ended = true;
-    await this.#worker.terminate();
+    await this.#worker?.terminate();
   }
 
   #schedule(): void {
@@ -210,7 +222,7 @@ export class SessionStore {
       return;
     }
     this.#writing = changes;
-    this.#worker.postMessage(changes);
+    (this.#worker ?? this.#start()).postMessage(changes);
   }
 
   #onAnswer(answer: StoreAnswer): void {
@@ -219,7 +231,7 @@ export class SessionStore {
       this.#onProblem(answer.message);
       const again = this.#writing;
       setTimeout(() => {
-        if (!this.#ended) this.#worker.postMessage(again);
+        if (!this.#ended) this.#worker?.postMessage(again);
       }, RETRY_MS).unref();
       return;
     }

@@ -6,6 +6,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import type { Principal } from '../../access/types.ts';
 import type { Admission } from '../../admission/admission.ts';
 import type { IngestLogger } from '../../admission/types.ts';
+import type { Chores } from '../../threads/chores.ts';
 import type { Door, Entry } from '../door.ts';
 import type { Problem } from '../problem.ts';
 import { RefusalLog } from '../refusal-log.ts';
@@ -24,7 +25,7 @@ export interface WebSocketOptions {
   readonly door: Door;
   readonly logger: IngestLogger;
   /** Where sessions are kept across restarts, and where the log ends now; without it they are in memory alone. */
-  readonly kept?: { readonly dataDir: string; readonly logEnd: number };
+  readonly kept?: { readonly chores: Chores; readonly dataDir: string; readonly logEnd: number };
 }
 
 export interface WebSocketFigures {
@@ -67,7 +68,7 @@ class Attached implements WebSocketIngest {
     const { kept } = options;
     const before = kept ? SessionStore.read(kept.dataDir) : [];
     this.#store = kept
-      ? new SessionStore(kept.dataDir, (detail) =>
+      ? new SessionStore(kept.chores, kept.dataDir, (detail) =>
           options.logger.warn({ detail }, 'websocket: sessions could not be saved'),
         )
       : null;

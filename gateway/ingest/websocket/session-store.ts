@@ -1,16 +1,16 @@
-// Gathers sessions that have changed and has a thread of its own write them to websocket.db, one batch at a time. No answer
+// Gathers sessions that have changed and has the thread of chores write them to websocket.db, one batch at a time. No answer
 // waits for it: a crash loses what was settled in the last moments, and the client sends that again.
-import { Worker } from 'node:worker_threads';
-import { WORKER_LIMITS } from '../../log/worker-limits.ts';
+import type { ChoreLink, Chores } from '../../threads/chores.ts';
 import type { Session } from './session.ts';
 import { type Change, type SavedSession, SessionDatabase } from './session-database.ts';
 
 const FLUSH_MS = 100;
 
 export class SessionStore {
+  readonly #chores: Chores;
   readonly #dataDir: string;
-  /** Started with the first change: most gateways have no such sessions, and a thread takes some 15 MiB. */
-  #worker: Worker | null = null;
+  /** Begun with the first change: most gateways have no such sessions. */
+  #chore: ChoreLink<readonly Change[]> | null = null;
   readonly #onProblem: (detail: string) => void;
   /** By key: what is to be written of it, once it is written; null: it is gone. */
   #changed = new Map<string, { readonly owner: string; readonly name: string; session: Session | null }>();
@@ -29,29 +29,26 @@ export class SessionStore {
     }
   }
 
-  constructor(dataDir: string, onProblem: (detail: string) => void) {
+  constructor(chores: Chores, dataDir: string, onProblem: (detail: string) => void) {
+    this.#chores = chores;
     this.#dataDir = dataDir;
     this.#onProblem = onProblem;
   }
 
-  #start(): Worker {
-    const entry = import.meta.url.endsWith('.ts') ? './session-store-worker.ts' : './session-store-worker.js';
-    const worker = new Worker(new URL(entry, import.meta.url), {
-      workerData: { dataDir: this.#dataDir },
-      name: 'websocket-sessions',
-      resourceLimits: WORKER_LIMITS,
+  #begin(): ChoreLink<readonly Change[]> {
+    const entry = import.meta.url.endsWith('.ts') ? './session-store-chore.ts' : './session-store-chore.js';
+    this.#chore = this.#chores.begin({
+      entry: new URL(entry, import.meta.url),
+      init: { dataDir: this.#dataDir },
+      onAnswer: (problem: string | null) => {
+        this.#writing = false;
+        if (problem !== null) this.#onProblem(problem);
+        this.#whenIdle?.();
+        if (this.#changed.size > 0) this.#schedule();
+      },
+      onEnd: (error) => this.#end(error.message),
     });
-    worker.on('message', (problem: string | null) => {
-      this.#writing = false;
-      if (problem !== null) this.#onProblem(problem);
-      this.#whenIdle?.();
-      if (this.#changed.size > 0) this.#schedule();
-    });
-    worker.on('error', (error) => this.#end(error.message));
-    worker.on('exit', () => this.#end('the thread has ended'));
-    worker.unref();
-    this.#worker = worker;
-    return worker;
+    return this.#chore;
   }
 
   put(owner: string, name: string, session: Session | null): void {
@@ -60,7 +57,7 @@ export class SessionStore {
     this.#schedule();
   }
 
-  /** Writes what has changed and ends the thread; what cannot be written within `graceMs` is lost. */
+  /** Writes what has changed and ends the chore; what cannot be written within `graceMs` is lost. */
   async close(graceMs: number): Promise<void> {
     if (this.#timer) clearTimeout(this.#timer);
     let timer: NodeJS.Timeout | undefined;
@@ -75,7 +72,7 @@ export class SessionStore {
     });
     clearTimeout(timer);
     this.#ended = true;
-    await this.#worker?.terminate();
+    await this.#chore?.close();
   }
 
   #end(detail: string): void {
@@ -101,6 +98,6 @@ export class SessionStore {
     );
     this.#changed = new Map();
     this.#writing = true;
-    (this.#worker ?? this.#start()).postMessage(changes);
+    (this.#chore ?? this.#begin()).send(changes);
   }
 }

@@ -11,6 +11,7 @@ import { type LogFs, realFs } from '../../../gateway/log/fs.ts';
 import { openLog } from '../../../gateway/log/log.ts';
 import type { Log } from '../../../gateway/log/types.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
+import { Chores } from '../../../gateway/threads/chores.ts';
 import { offset } from '../../../ledger/format/brand.ts';
 import type { TelemetryRecord } from '../../../ledger/format/record.ts';
 
@@ -90,6 +91,7 @@ export interface HarnessOptions {
 export class Harness {
   readonly dataDir = mkdtempSync(join(tmpdir(), 'tidemark-ingest-'));
   readonly disk = new HeldDisk();
+  readonly chores = new Chores();
   readonly lines = new Lines();
   readonly #options: HarnessOptions;
   #state: StateStore | null = null;
@@ -122,6 +124,7 @@ export class Harness {
       log: this.log,
       state: this.#state,
       dataDir,
+      chores: this.chores,
       logger: this.lines,
       ...(clock ? { clock } : {}),
       ...(steadyClock ? { steadyClock } : {}),
@@ -145,6 +148,7 @@ export class Harness {
     this.disk.full = false;
     this.disk.release();
     await this.stop().catch(() => {});
+    await this.chores.close();
     rmSync(this.dataDir, { recursive: true, force: true });
   }
 

@@ -11,6 +11,7 @@ import { KeyIndexer, keepKeyIndexes } from '../../../gateway/log/key-indexer.ts'
 import { listSegments, segmentFile } from '../../../gateway/log/layout.ts';
 import { openReader } from '../../../gateway/log/reader.ts';
 import type { Log, LogQuery, SearchableLogReader } from '../../../gateway/log/types.ts';
+import { Chores } from '../../../gateway/threads/chores.ts';
 import type { Offset } from '../../../ledger/format/brand.ts';
 import type { RecordInput, TelemetryRecord } from '../../../ledger/format/record.ts';
 import { open, plain, put, record } from './records.ts';
@@ -270,9 +271,11 @@ describe('keeping indexes', () => {
 
   test('in its thread, which ends when told to', async () => {
     const log = await open({ config: SMALL });
-    const indexer = new KeyIndexer({ dataDir: log.dataDir, durableEnd: log.durableEnd });
+    const chores = new Chores();
+    const indexer = new KeyIndexer(chores, { dataDir: log.dataDir, durableEnd: log.durableEnd });
     await log.appendAll([record(0)]);
     await indexer.close();
+    await chores.close();
   });
 
   test('there is none for a segment with damage', async () => {

@@ -80,7 +80,7 @@ async function serve(harness: Harness, logEnd: number) {
     config: webSocketConfigSchema.parse({ maxSessions: 3 }),
     door: new Door(anonymousAccess, new CallerGuard({ host: '127.0.0.1', allowedHosts: [] })),
     logger: harness.lines,
-    kept: { dataDir: harness.dataDir, logEnd },
+    kept: { chores: harness.chores, dataDir: harness.dataDir, logEnd },
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
