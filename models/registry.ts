@@ -2,8 +2,8 @@
 // outputs differ from it: a score from the wrong file would be believed.
 import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
 import { CodedError } from '../ledger/format/errors.ts';
+import { type ModelSidecar, readSidecar } from './sidecar.ts';
 
 export type ModelErrorCode =
   | 'MODEL_UNKNOWN' // no such model is shipped
@@ -15,40 +15,6 @@ export type ModelErrorCode =
 export class ModelError extends CodedError<ModelErrorCode> {
   override name = 'ModelError';
 }
-
-const tensor = z.object({
-  name: z.string(),
-  shape: z.tuple([z.literal('batch'), z.int().min(1).max(4096)]),
-  type: z.literal('float32'),
-});
-
-const sidecarSchema = z
-  .object({
-    name: z.string(),
-    version: z.string(),
-    kind: z.literal('forecaster'),
-    file: z.string().regex(/^[a-z0-9-]+\.onnx$/),
-    sha256: z.string().regex(/^[0-9a-f]{64}$/),
-    input: tensor,
-    output: tensor,
-    /** Values in one window. */
-    seriesLength: z.int().min(8).max(4096),
-    /** What each output is called, in order. */
-    channels: z.array(z.string()).min(1).max(16),
-    /** Usual size of each output on normal series, where a new series' calibration begins. */
-    spread: z.array(z.number().positive()),
-    /** Recommended score from which a record is an anomaly. */
-    threshold: z.number().positive(),
-  })
-  .refine((sidecar) => sidecar.input.shape[1] === sidecar.seriesLength, 'input shape and seriesLength differ')
-  .refine(
-    (sidecar) =>
-      sidecar.output.shape[1] === sidecar.channels.length &&
-      sidecar.spread.length === sidecar.channels.length,
-    'output shape, channels and spread differ in length',
-  );
-
-export type ModelSidecar = z.infer<typeof sidecarSchema>;
 
 export interface ShippedModel {
   readonly sidecar: ModelSidecar;
@@ -64,13 +30,12 @@ export async function loadModel(name: string, folder: URL = SHIPPED): Promise<Sh
   const text = await readFile(new URL(`${name}.json`, folder), 'utf8').catch((cause: unknown) => {
     throw unknown(name, cause);
   });
-  const parsed = sidecarSchema.safeParse(parseJson(text));
-  if (!parsed.success) {
+  const sidecar = readSidecar(text);
+  if ('problem' in sidecar) {
     throw new ModelError('MODEL_SIDECAR', `${name}.json is no description this version reads`, {
-      facts: { model: name, problem: z.prettifyError(parsed.error) },
+      facts: { model: name, problem: sidecar.problem },
     });
   }
-  const sidecar = parsed.data;
   const bytes = new Uint8Array(await readFile(new URL(sidecar.file, folder)));
   const actual = hash('sha256', bytes, 'hex');
   if (actual !== sidecar.sha256) {
@@ -87,12 +52,4 @@ function unknown(name: string, cause?: unknown): ModelError {
     facts: { model: name },
     cause,
   });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -15,9 +15,10 @@ import { SOURCE, type TelemetryRecord } from '../ledger/format/record.ts';
 import { type JudgeSettings, judge } from './anomaly.ts';
 import type { ModelConfig } from './config.ts';
 import { type Series, SeriesStore, writeWindow } from './features.ts';
-import { loadModel, type ModelSidecar } from './registry.ts';
+import { loadModel } from './registry.ts';
 import { BATCH, lazyRuntime, type Runtime } from './runtime.ts';
 import { decodeSeries, encodeSeries } from './series-state.ts';
+import type { ModelSidecar } from './sidecar.ts';
 
 export interface ModelStageConfig {
   readonly model: ModelConfig;

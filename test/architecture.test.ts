@@ -144,3 +144,33 @@ test('folders import only what the table allows', () => {
   }
   expect(violations).toEqual([]);
 });
+
+/** What a file loads when it is run: imports of types alone are gone by then. */
+function loadedBy(path: string): string[] {
+  const text = readFileSync(join(root, path), 'utf8');
+  const statements = /(?:^|\n)(?:import|export)\s+(?!type\s)(?:[^'";]*?from\s*)?['"]([^'"]+)['"]/g;
+  return [...text.matchAll(statements)].map((match) => match[1]!);
+}
+
+test('no thread but the first loads zod, which takes 8 MiB in each: schemas stand in files that workers do not load', () => {
+  const entries = files.filter((file) => /(?:^|[/-])(?:worker|chore)\.ts$/.test(file));
+  expect(entries.length).toBeGreaterThan(10);
+  const ways: string[] = [];
+  for (const entry of entries) {
+    const seen = new Set([entry]);
+    const open = [[entry]];
+    for (let way = open.pop(); way; way = open.pop()) {
+      const at = way.at(-1)!;
+      for (const specifier of loadedBy(at)) {
+        if (specifier === 'zod') ways.push(way.join(' → '));
+        const target = specifier.startsWith('.')
+          ? relative(root, resolve(root, dirname(at), specifier))
+          : null;
+        if (target === null || seen.has(target) || !target.endsWith('.ts')) continue;
+        seen.add(target);
+        open.push([...way, target]);
+      }
+    }
+  }
+  expect(ways).toEqual([]);
+});

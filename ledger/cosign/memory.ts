@@ -1,12 +1,5 @@
 // What the gateway remembers of its authorities between runs, as bytes for state.db: sizes they hold, their newest
 // cosignatures, the newest final checkpoint. All of it can be asked for again; nothing here is trusted without a check.
-import { z } from 'zod';
-
-const memorySchema = z.object({
-  version: z.literal(1),
-  authorities: z.record(z.string(), z.object({ size: z.int().min(0), line: z.string() })),
-  final: z.string().nullable(),
-});
 
 export interface CosignMemory {
   /** By key name and key id: the size it cosigned last, and the signature line. */
@@ -25,9 +18,19 @@ export function encodeMemory({ authorities, final }: CosignMemory): Uint8Array {
 export function decodeMemory(bytes: Uint8Array | null): CosignMemory {
   if (!bytes) return NO_MEMORY;
   try {
-    const found = memorySchema.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
-    return found.success ? found.data : NO_MEMORY;
+    const { version, authorities, final } = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    const isWhole =
+      version === 1 && areAuthorities(authorities) && (final === null || typeof final === 'string');
+    return isWhole ? { authorities, final } : NO_MEMORY;
   } catch {
     return NO_MEMORY;
   }
 }
+
+const areAuthorities = (value: unknown): value is CosignMemory['authorities'] =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  Object.values(value).every(
+    (one) => Number.isSafeInteger(one?.size) && one.size >= 0 && typeof one.line === 'string',
+  );

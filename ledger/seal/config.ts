@@ -1,7 +1,7 @@
 // The sealer's settings: limits of a block and of silence. Refuses anything that would break a rule of the format.
 import { z } from 'zod';
 import { cosignSchema } from '../cosign/config.ts';
-import { criticalRules } from './critical.ts';
+import { criticalRules } from './critical-config.ts';
 
 export const ledgerSchema = z
   .strictObject({

@@ -1,14 +1,11 @@
 // What was refused at the door or given up there, per cause and interval, so that the ledger says it. Counts nothing
 // itself: it is told totals since the gateway started, and remembers which of them a block has said already.
-import { z } from 'zod';
 import type { LossTotals } from '../../gateway/stage/types.ts';
 import type { JsonObject } from '../format/canonical.ts';
 
 /** Cause in the detail of a gap block that says what was refused while records did arrive. */
 export const REFUSED_CAUSE = 'refused';
 
-const counts = z.record(z.string(), z.int().min(0));
-const storedSchema = z.object({ bootId: z.string(), refused: counts, dropped: counts });
 const NOTHING: LossTotals = { refused: {}, dropped: {} };
 
 export class LossAccount {
@@ -52,9 +49,16 @@ function since(now: Readonly<Record<string, number>>, said: Readonly<Record<stri
 function readStored(bootId: string, stored: Uint8Array | null): LossTotals {
   if (!stored) return NOTHING;
   try {
-    const found = storedSchema.safeParse(JSON.parse(Buffer.from(stored).toString('utf8')));
-    return found.success && found.data.bootId === bootId ? found.data : NOTHING;
+    const found = JSON.parse(Buffer.from(stored).toString('utf8'));
+    const isWhole = found.bootId === bootId && areCounts(found.refused) && areCounts(found.dropped);
+    return isWhole ? { refused: found.refused, dropped: found.dropped } : NOTHING;
   } catch {
     return NOTHING;
   }
 }
+
+const areCounts = (value: unknown): value is Record<string, number> =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  Object.values(value).every((count) => Number.isSafeInteger(count) && count >= 0);
