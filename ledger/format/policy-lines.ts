@@ -15,7 +15,8 @@ import type { Policy, PolicyAuthority, PolicyGroup, PolicyLog, QuorumFigures } f
  * A comment that begins with "#tidemark " is one of ours; to other readers of policies it says nothing:
  *           "#tidemark not-after" key size            a log key above counts up to this size
  *           "#tidemark policy-key" name ( key | "none" )   who signs policies for a witness above that signs only checkpoints
- * Names are defined before they are used, once, and are a member of at most one group.
+ * No key stands in two lines, but for those of not-after. Names are defined before they are used, once, and are a member of
+ * at most one group.
  */
 /** Most logs, most authorities, most groups. The specification asks for at least 32 of each. */
 const MAX_ITEMS = 1024;
@@ -27,6 +28,8 @@ export class PolicyBuilder {
   readonly #groups: PolicyGroup[] = [];
   /** Figures of every defined name, computed as it is defined. */
   readonly #figures = new Map<string, QuorumFigures>();
+  /** Each stands for one holder in one part: nobody signs for two, and no gateway for its witnesses. */
+  readonly #keys = new Set<string>();
   readonly #members = new Set<string>();
   #quorum: string | undefined;
   #lineNumber = 0;
@@ -65,13 +68,14 @@ export class PolicyBuilder {
   #log(items: readonly string[]): void {
     const [text, url, ...rest] = items;
     if (text === undefined || rest.length > 0) throw this.#invalid('is not "log <key> [<url>]"');
-    const key = this.#key(text, SIGNATURE_TYPE.ed25519, this.#logs);
+    const key = this.#key(text, SIGNATURE_TYPE.ed25519, this.#logs.length);
     this.#logs.push({ key, url: url ?? null, notAfter: null });
   }
 
   #directive([directive, name, value, ...rest]: readonly string[]): void {
-    const take = { 'not-after': this.#notAfter, 'policy-key': this.#policyKey }[directive ?? ''];
-    if (!take || name === undefined || value === undefined || rest.length > 0)
+    const take =
+      directive === 'not-after' ? this.#notAfter : directive === 'policy-key' ? this.#policyKey : null;
+    if (take === null || name === undefined || value === undefined || rest.length > 0)
       throw this.#invalid(
         'is not "#tidemark not-after <log key> <size>" or "#tidemark policy-key <witness> <key|none>"',
       );
@@ -90,9 +94,7 @@ export class PolicyBuilder {
     const authority = this.#authorities[index];
     if (!authority) throw this.#undefined(witness);
     if (authority.policyKey !== authority.key) throw this.#invalid(`names ${witness} again`);
-    // One holder may not sign for two.
-    const others = this.#authorities.flatMap(({ policyKey }) => (policyKey ? [{ key: policyKey }] : []));
-    const policyKey = text === 'none' ? null : this.#key(text, SIGNATURE_TYPE.ed25519, others);
+    const policyKey = text === 'none' ? null : this.#key(text, SIGNATURE_TYPE.ed25519, 0);
     this.#authorities[index] = { ...authority, policyKey };
   }
 
@@ -101,7 +103,7 @@ export class PolicyBuilder {
     if (name === undefined || text === undefined || rest.length > 0) {
       throw this.#invalid('is not "witness <name> <key> [<url>]"');
     }
-    const key = this.#key(text, SIGNATURE_TYPE.cosignature, this.#authorities);
+    const key = this.#key(text, SIGNATURE_TYPE.cosignature, this.#authorities.length);
     this.#define(name, { authorities: 1, smallestQuorum: 1, overlap: 1, mayLie: 0, mayBeDown: 0 });
     this.#authorities.push({ name, key, policyKey: key, url: url ?? null });
   }
@@ -150,8 +152,8 @@ export class PolicyBuilder {
     this.#figures.set(name, figures);
   }
 
-  #key(text: string, type: number, others: readonly { key: VerifierKey }[]): VerifierKey {
-    if (others.length >= MAX_ITEMS) throw this.#invalid(`is one key more than ${MAX_ITEMS}`);
+  #key(text: string, type: number, before: number): VerifierKey {
+    if (before >= MAX_ITEMS) throw this.#invalid(`is one key more than ${MAX_ITEMS}`);
     let key: VerifierKey;
     try {
       key = parseVerifierKey(text);
@@ -160,8 +162,8 @@ export class PolicyBuilder {
     }
     if (key.type !== type) throw this.#invalid(`has a key of type ${key.type}, not ${type}`);
     const hex = toHex(key.publicKey);
-    if (others.some((other) => toHex(other.key.publicKey) === hex))
-      throw this.#invalid('has a key that is there already');
+    if (this.#keys.has(hex)) throw this.#invalid('has a key that is there already');
+    this.#keys.add(hex);
     return key;
   }
 

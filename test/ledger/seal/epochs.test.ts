@@ -224,6 +224,17 @@ describe('witnesses that sign nothing but checkpoints', () => {
         'has a key that is there already',
       ],
       [line('a', formatVerifierKey(verifierKey('x', b.key.publicKey))), 'has a key that is there already'],
+      // Whatever the order: one holder would count twice.
+      [
+        `${line('a', formatVerifierKey(verifierKey('x', d.key.publicKey)))}witness d ${formatVerifierKey(d.verifier)}\n`,
+        'has a key that is there already',
+      ],
+      [
+        `${line('a', formatVerifierKey(policyKey))}log ${formatVerifierKey(policyKey)}\n`,
+        'has a key that is there already',
+      ],
+      ['#tidemark constructor a b\n', 'is not "#tidemark not-after'],
+      ['#tidemark __proto__ a b\n', 'is not "#tidemark not-after'],
       ['#tidemark policy-key a\n', 'is not "#tidemark not-after'],
       ['#tidemark other a\n', 'or "#tidemark policy-key'],
     ] as const)
