@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { formatTargets } from './format-targets.ts';
 import { ingestTargets } from './ingest-targets.ts';
+import { laneTarget } from './lane-target.ts';
 import { logTargets } from './log-targets.ts';
 import { mqttDecoderTarget, mqttTarget } from './mqtt-target.ts';
 import { damaged, Random } from './mutate.ts';
@@ -34,6 +35,7 @@ const everything: Target[] = [
   sparkplugTarget(),
   mqttDecoderTarget(),
   await mqttTarget(),
+  await laneTarget(),
 ];
 const targets = everything.filter(({ name }) => values.target === undefined || name === values.target);
 if (targets.length === 0) {

@@ -2,6 +2,7 @@
 // as soon as that is known, and then takes the rest off the connection, so that the client sees the answer.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { constants, gunzip, zstdDecompress } from 'node:zlib';
+import { gather } from '../gather.ts';
 import type { HttpIngestConfig } from './config.ts';
 import type { HttpRefusal } from './refusal.ts';
 
@@ -87,8 +88,10 @@ export class BodyReader {
         first = NO_BYTES;
         done(refusal);
       } else if (first.length === 0) first = chunk;
-      else if (chunks === null) chunks = [first, chunk];
-      else chunks.push(chunk);
+      else {
+        chunks ??= [first];
+        gather(chunks, chunk);
+      }
     });
     request.on('end', () => {
       if (!over) done(chunks === null ? first : Buffer.concat(chunks));

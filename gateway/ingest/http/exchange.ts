@@ -106,6 +106,8 @@ export class Exchange {
 
   /** `body` is ASCII. */
   answer(status: number, head: readonly (string | number)[], body: string): void {
+    // It has been told that this failed.
+    if (this.response.headersSent) return;
     // A 204 has no length [RFC 9110 §8.6].
     this.response.writeHead(status, status === 204 ? [...head] : [...head, 'content-length', body.length]);
     this.response.end(body);

@@ -32,12 +32,15 @@ export class LaneResponse {
   text = '';
   /** Nothing but ASCII is in it. */
   isAscii = true;
+  /** Of the request's body. */
+  readonly bodyBytes: number;
   readonly #fixed: () => string;
   readonly #onEnd: () => void;
   #onClose: (() => void)[] = [];
 
   /** `fixed`: the fields that every answer has, ready to be sent. */
-  constructor(fixed: () => string, onEnd: () => void) {
+  constructor(bodyBytes: number, fixed: () => string, onEnd: () => void) {
+    this.bodyBytes = bodyBytes;
     this.#fixed = fixed;
     this.#onEnd = onEnd;
   }

@@ -3,6 +3,7 @@
 // request served here, with the bytes as they came, and stays there. Answers go out in the order of the requests.
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import { gather } from '../gather.ts';
 import type { BodyReader } from './body.ts';
 import { LaneRequest, LaneResponse } from './lane-exchange.ts';
 import { type LaneHead, readLaneHead } from './lane-head.ts';
@@ -22,8 +23,12 @@ const BODY_BYTES_MAX = 256 * 1024;
 /** Requests of a connection that wait for their answers; what it sends beyond that is not read until some have theirs. */
 const UNANSWERED_MAX = 128;
 const SWEEP_MS = 1_000;
-/** Who has sent less than a request for so many sweeps is node:http's, which has the clocks for that. */
+/** Bodies of a connection whose answers are not out: a batch's answer can be longer than the batch. */
+const UNANSWERED_BYTES_MAX = 64 * 1024;
+/** Who takes longer for a request than so many sweeps is node:http's, which has the clocks for that. */
 const SLOW_SWEEPS = 3;
+/** Who has not taken answers for so many sweeps is gone. */
+const UNREAD_SWEEPS = 300;
 
 type Listener = (socket: Socket) => void;
 
@@ -112,12 +117,15 @@ class LaneConnection {
   /** So many of them are needed before it is worth looking again. */
   #neededBytes = 0;
   #heldBytes = 0;
+  #unansweredBytes = 0;
   #served = false;
   #dirty = false;
   /** It goes to node:http once all is answered. */
   #leaving = false;
   #waiting = false;
   #ended = false;
+  #isGone = false;
+  /** The sweep in which it last said something while nothing of it was kept, or had answers. */
   #seen: number;
 
   constructor(socket: Socket, lane: Lane) {
@@ -146,15 +154,22 @@ class LaneConnection {
     if (count === 0 || this.socket.destroyed) return;
     const done = this.#unanswered.splice(0, count);
     const roomy = this.socket.write(text, isAscii ? 'latin1' : 'utf8');
-    for (const answer of done) answer.closed();
+    for (const answer of done) {
+      this.#unansweredBytes -= answer.bodyBytes;
+      answer.closed();
+    }
     this.#seen = this.#lane.sweeps;
     if (!roomy) this.#wait();
     else if (this.#waiting || this.#ended || this.#leaving) this.#goOn();
   }
 
   sweep(sweeps: number, slow: number, idle: number): void {
-    if (this.#unanswered.length > 0 || this.#waiting) return;
     const quiet = sweeps - this.#seen;
+    if (this.socket.writableNeedDrain) {
+      if (quiet > UNREAD_SWEEPS) this.socket.destroy();
+      return;
+    }
+    if (this.#unanswered.length > 0 || this.#waiting) return;
     if (quiet >= slow && (!this.#served || this.#keptBytes > 0)) this.#leave();
     else if (quiet > idle) this.socket.destroy();
   }
@@ -166,7 +181,8 @@ class LaneConnection {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#seen = this.#lane.sweeps;
+    // Not for each piece of a request: who sends one byte now and then must not keep it open for ever.
+    if (this.#keptBytes === 0) this.#seen = this.#lane.sweeps;
     if (this.#keptBytes > 0 || this.#waiting) this.#keep(chunk);
     if (this.#waiting || this.#leaving) return;
     if (this.#keptBytes === 0) this.#take(chunk);
@@ -183,7 +199,7 @@ class LaneConnection {
   #take(bytes: Buffer): void {
     let at = 0;
     while (at < bytes.length) {
-      if (this.#unanswered.length >= UNANSWERED_MAX) {
+      if (this.#unanswered.length >= UNANSWERED_MAX || this.#unansweredBytes >= UNANSWERED_BYTES_MAX) {
         this.#keep(bytes.subarray(at));
         this.#wait();
         return;
@@ -211,7 +227,8 @@ class LaneConnection {
     this.#head = head;
     this.#served = true;
     const { parts, fixedFields } = this.#lane;
-    const response = new LaneResponse(fixedFields, () => {
+    this.#unansweredBytes += body.length;
+    const response = new LaneResponse(body.length, fixedFields, () => {
       if (this.#dirty || response !== this.#unanswered[0]) return;
       this.#dirty = true;
       this.#lane.ready(this);
@@ -222,7 +239,7 @@ class LaneConnection {
 
   #keep(bytes: Buffer): void {
     if (bytes.length === 0) return;
-    this.#kept.push(bytes);
+    gather(this.#kept, bytes);
     this.#keptBytes += bytes.length;
     const { bodies } = this.#lane.parts;
     if (bodies.hold(bytes.length)) this.#heldBytes += bytes.length;
@@ -260,12 +277,19 @@ class LaneConnection {
       if (this.#waiting || this.#leaving || this.socket.destroyed) return;
       this.socket.resume();
     }
-    if (this.#ended && this.#unanswered.length === 0) this.socket.end();
+    if (this.#ended && this.#unanswered.length === 0) this.#finish();
+  }
+
+  /** All is answered, and no more comes. What was begun is node:http's to refuse. */
+  #finish(): void {
+    if (this.#keptBytes > 0) this.#leave();
+    else this.socket.end();
   }
 
   /** To node:http, as soon as all is answered. */
   #leave(): void {
     const { socket } = this;
+    if (this.#isGone) return;
     this.#leaving = true;
     if (this.#unanswered.length > 0 || socket.writableNeedDrain) {
       this.#wait();
@@ -274,6 +298,7 @@ class LaneConnection {
     const rest = this.#keptBytes === 0 ? null : Buffer.concat(this.#kept);
     this.#drop();
     this.#off();
+    this.#isGone = true;
     this.#lane.handOver(this, rest, this.#ended);
   }
 
@@ -289,7 +314,7 @@ class LaneConnection {
   /** The client sends no more; what it has sent is answered. */
   readonly #onEnd = (): void => {
     this.#ended = true;
-    if (this.#unanswered.length === 0) this.socket.end();
+    if (this.#unanswered.length === 0) this.#finish();
   };
 
   readonly #onError = (): void => {

@@ -3,6 +3,7 @@
 //
 //   packet           = type-and-flags(u8) remaining-length payload          MQTT 3.1.1 §2.2
 //   remaining-length = 1..4 bytes, 7 bits each, least significant first, bit 7 set on all but the last
+import { gather } from '../gather.ts';
 import { malformed, PacketFault, REASON } from './reason.ts';
 
 /** Takes a packet: its first byte, and where its body begins and ends. False: no more for now. */
@@ -32,7 +33,7 @@ export class PacketStream {
       this.#cut(chunk);
       return;
     }
-    this.#kept.push(chunk);
+    gather(this.#kept, chunk);
     this.#keptBytes += chunk.length;
     if (this.#keptBytes < this.#neededBytes) return;
     this.resume();
@@ -40,7 +41,7 @@ export class PacketStream {
 
   /** Bytes that came although no more was wanted. */
   keep(chunk: Buffer): void {
-    this.#kept.push(chunk);
+    gather(this.#kept, chunk);
     this.#keptBytes += chunk.length;
   }
 

@@ -9,6 +9,7 @@ import { clientCertificateOf, type TlsMaterial } from '../../access/tls.ts';
 import type { ClientCertificate } from '../../access/types.ts';
 import type { CallerGuard } from '../caller.ts';
 import { type ConnectionCaps, capConnections } from '../connection-caps.ts';
+import { piecesMax } from '../gather.ts';
 import { refuseUpgrade, takeUpgrades } from '../upgrades.ts';
 import type { MqttConfig } from './config.ts';
 import { withSharedReads } from './shared-reads.ts';
@@ -46,6 +47,7 @@ export class Sockets {
     this.#webSockets = new WebSocketServer({
       noServer: true,
       maxPayload: options.config.maxPacketBytes + FRAME_ROOM_BYTES,
+      maxBufferedChunks: piecesMax(options.config.maxPacketBytes + FRAME_ROOM_BYTES),
       perMessageDeflate: false,
       clientTracking: false,
       // [MQTT-6.0.0-3] MQTT 3.1 has a name of its own.

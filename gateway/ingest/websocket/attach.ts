@@ -8,6 +8,7 @@ import type { Admission } from '../../admission/admission.ts';
 import type { IngestLogger } from '../../admission/types.ts';
 import type { Chores } from '../../threads/chores.ts';
 import type { Door, Entry } from '../door.ts';
+import { piecesMax } from '../gather.ts';
 import type { Problem } from '../problem.ts';
 import { RefusalLog } from '../refusal-log.ts';
 import { refuseUpgrade, takeUpgrades } from '../upgrades.ts';
@@ -81,6 +82,7 @@ class Attached implements WebSocketIngest {
     this.#webSockets = new WebSocketServer({
       noServer: true,
       maxPayload: config.maxFrameBytes,
+      maxBufferedChunks: piecesMax(config.maxFrameBytes),
       perMessageDeflate: false,
       clientTracking: false,
     });

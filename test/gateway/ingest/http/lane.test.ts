@@ -2,6 +2,7 @@
 // whatever they send and however it is cut.
 import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
+import { post, REQUESTS } from './lane-requests.ts';
 import { type ServedIngest, type ServedOptions, serveIngest } from './served.ts';
 
 const PATIENCE = { timeout: 30_000 };
@@ -16,9 +17,6 @@ async function serve(options: ServedOptions = {}): Promise<ServedIngest> {
 afterEach(async () => {
   for (const served of open.splice(0)) await served.close();
 });
-
-const post = (body: string, more = '', topic = 'plant/a/v') =>
-  `POST /api/v1/ingest/${topic} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n${more}\r\n${body}`;
 
 interface Client {
   readonly socket: Socket;
@@ -65,49 +63,6 @@ async function seen(served: ServedIngest, request: string, count: number, cut: n
   socket.destroy();
   return undated(text());
 }
-
-const chunked =
-  'POST /api/v1/ingest/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n';
-const REQUESTS: readonly (readonly [name: string, request: string, answers: number])[] = [
-  ['two plain ones', post('{"v":1}') + post('{"v":2}'), 2],
-  ['a refused one between', post('1') + post('{', '', 'a/b') + post('2'), 3],
-  ['a topic that is refused, in UTF-8', post('1', '', 'a/%C3%A9/%23') + post('2'), 2],
-  ['too long a payload', post('x'.repeat(2_000)) + post('2'), 2],
-  [
-    'NDJSON',
-    post('{"v":1}\n\n{"v":\n3\n').replace('application/json', 'application/x-ndjson') + post('2'),
-    2,
-  ],
-  ['an empty body', post('') + post('2'), 2],
-  ['its own headers', post('1', 'Tidemark-Device: d\u00c3\u00a9\r\nTidemark-Sequence: 7\r\n') + post('2'), 2],
-  ['a wrong header of ours', post('1', 'Tidemark-Sequence: -7\r\n') + post('2'), 2],
-  ['wrong credentials', post('1', 'Authorization: Bearer nobody\r\n') + post('2'), 2],
-  ['another host', post('1').replace('localhost', 'evil.example') + post('2'), 2],
-  ['a page', post('1', 'Origin: http://evil.example\r\n') + post('2'), 2],
-  ['a GET after it', `${post('1')}GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n${post('2')}`, 3],
-  ['chunks', chunked + post('2'), 2],
-  ['chunks after it', post('1') + chunked + post('2'), 3],
-  ['chunks and a length', post('1', 'Transfer-Encoding: chunked\r\n') + post('2'), 1],
-  ['two lengths', post('1', 'Content-Length: 1\r\n') + post('2'), 1],
-  ['two other lengths', post('1', 'Content-Length: 2\r\n') + post('2'), 1],
-  ['a length that is none', post('1').replace('Length: 1', 'Length: +1') + post('2'), 1],
-  ['no host', post('1').replace('Host: localhost\r\n', '') + post('2'), 1],
-  ['a line that is folded', post('1', 'X-A: b\r\n c\r\n') + post('2'), 1],
-  ['a space before the colon', post('1', 'X-A : b\r\n') + post('2'), 1],
-  ['a bare line feed', post('1', 'X-A: b\nX-C: d\r\n') + post('2'), 1],
-  ['a NUL', post('1', 'X-A: b\0c\r\n') + post('2'), 1],
-  ['a head without end', post('1', `X-A: ${'a'.repeat(20_000)}\r\n`) + post('2'), 1],
-  ['HTTP/1.0', post('1').replace('HTTP/1.1', 'HTTP/1.0'), 1],
-  ['a connection to be closed', post('1', 'Connection: close\r\n'), 1],
-  ['a connection to be kept', post('1', 'Connection: keep-alive\r\n') + post('2'), 2],
-  ['an upgrade', post('1', 'Connection: Upgrade\r\nUpgrade: h2c\r\n'), 1],
-  ['an expectation', post('1', 'Expect: 100-continue\r\n') + post('2'), 3],
-  ['another expectation', post('1', 'Expect: tea\r\n') + post('2'), 2],
-  ['a compressed body that is none', post('1', 'Content-Encoding: gzip\r\n') + post('2'), 2],
-  ['an absolute target', post('1').replace('POST ', 'POST http://localhost') + post('2'), 2],
-  ['another method', post('1').replace('POST ', 'PUT ') + post('2'), 2],
-  ['no HTTP', `nonsense\r\n\r\n${post('2')}`, 1],
-];
 
 test.each(REQUESTS)(
   '%s: the same answers as by node:http, and the same records',
@@ -190,6 +145,73 @@ test('many bodies at once are bounded for all connections together', async () =>
   const stored = () => clients.filter(({ text }) => text().startsWith('HTTP/1.1 202')).length;
   await vi.waitFor(() => expect(stored()).toBe(5), PATIENCE);
   for (const { socket } of clients) socket.destroy();
+});
+
+test('where there is no room for more, a connection changes hands once', async () => {
+  const served = await serve({ http: { maxHeldBytes: 1_048_576 } });
+  const fillers = [262_000, 262_000, 262_000, 261_000].map((length) => {
+    const filler = client(served);
+    filler.socket.write(post(JSON.stringify('x'.repeat(length - 2))).slice(0, -1));
+    return filler;
+  });
+  await vi.waitFor(() => expect(served.ingest.heldBytes).toBeGreaterThan(1_047_000), PATIENCE);
+  // Longer than what room is left.
+  const ping = `GET /ping HTTP/1.1\r\nHost: localhost\r\nX-A: ${'a'.repeat(2_000)}\r\n`;
+  const { socket, text, closed } = client(served);
+  socket.write(`${ping}\r\n${ping}Connection: close\r\n\r\n`);
+  await closed;
+  expect(answers(text())).toBe(2);
+  expect(socket.bytesRead).toBe(text().length);
+  for (const filler of fillers) filler.socket.destroy();
+});
+
+test('who sends a byte now and then is given to node:http, which has the clocks for that', async () => {
+  const served = await serve();
+  const { socket, text } = client(served);
+  const bytes = [...post('{"v":1}', 'X-A: and many more of them\r\n')];
+  let sent = 0;
+  const dripping = setInterval(() => {
+    if (sent < 60) socket.write(bytes[sent++]!);
+  }, 100);
+  await vi.waitFor(() => expect(served.ingest.heldBytes).toBeGreaterThan(3), PATIENCE);
+  // Whose parser keeps what has come of a head itself.
+  await vi.waitFor(() => expect(served.ingest.heldBytes).toBe(0), PATIENCE);
+  clearInterval(dripping);
+  socket.write(bytes.slice(sent).join(''));
+  await vi.waitFor(() => expect(answers(text())).toBe(1), PATIENCE);
+  expect(offsets(text())).toEqual([0]);
+  socket.destroy();
+});
+
+test('who sends no more in the middle of a request is told, as by node:http', async () => {
+  const [lane, node] = [await serve(), await serve({ lane: false })];
+  const told = async (served: ServedIngest) => {
+    const { socket, text, closed } = client(served);
+    socket.end(post('{"v":1}').slice(0, 60));
+    await closed;
+    return text();
+  };
+  expect(await told(lane)).toBe(await told(node));
+});
+
+test('batches sent without end, all wrong, are not answered into memory', async () => {
+  const served = await serve();
+  const { socket, text } = client(served);
+  const batch = post('x\n'.repeat(5_000)).replace('application/json', 'application/x-ndjson');
+  const count = 40;
+  let most = 0;
+  const watch = setInterval(() => {
+    most = Math.max(most, served.ingest.heldBytes);
+  }, 1);
+  socket.pause();
+  socket.write(batch.repeat(count));
+  await vi.waitFor(() => expect(most).toBeGreaterThan(0), PATIENCE);
+  socket.resume();
+  await vi.waitFor(() => expect(answers(text())).toBe(count), { timeout: 30_000, interval: 200 });
+  clearInterval(watch);
+  // What is served at once, and what has been read beyond it: a part of all that was sent.
+  expect(most).toBeLessThan(200_000);
+  socket.destroy();
 });
 
 test('who is idle is closed', async () => {
