@@ -1,6 +1,6 @@
 // JSON Schemas of `ingest.schemas` that stand in files of their own: read, with the files they refer to, into one schema, so
 // that a reload sees what has changed in them. Files of one folder; nothing is fetched. Every complaint names file and line.
-import { readFileSync, realpathSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { schemaProblem, schemaTextProblem } from '../../gateway/admission/schemas.ts';
@@ -72,7 +72,9 @@ function bundle(first: string): JsonSchema {
     for (const [ref, at] of refsIn(file.schema, [])) {
       const named = ref.split('#')[0]!;
       if (named === '' || /^[a-z][a-z0-9+.-]*:/i.test(named)) continue;
-      const other = resolve(dirname(path), decodeURIComponent(named));
+      const plain = decoded(named);
+      if (plain === null) throw fault(file, at, `refers to ${ref}, which is not percent-encoded UTF-8`);
+      const other = resolve(dirname(path), plain);
       if (!isInside(folder, other)) throw fault(file, at, `refers to ${ref}, which is not in ${folder}`);
       if (!files.has(other)) {
         exists(file, at, other);
@@ -96,16 +98,30 @@ function bundle(first: string): JsonSchema {
 }
 
 function readSchemaFile(path: string): SchemaFile {
-  const at = (line: number, column: number, message: string) =>
+  const at: At = (line, column, message) =>
     new SchemaFileError({ file: path, line, column, field: '', message });
   let text: string;
   try {
-    const bytes = readFileSync(path);
-    if (bytes.length > FILE_MAX_BYTES) throw new Error(`is larger than ${FILE_MAX_BYTES} bytes`);
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    const found = statSync(path);
+    // A pipe or a device may have no end.
+    if (!found.isFile()) throw new Error('is not a file');
+    if (found.size > FILE_MAX_BYTES) throw new Error(`is larger than ${FILE_MAX_BYTES} bytes`);
+    text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path));
   } catch (error) {
     throw at(1, 1, `the schema cannot be read: ${(error as Error).message}`);
   }
+  try {
+    return parsed(path, text, at);
+  } catch (error) {
+    if (error instanceof SchemaFileError) throw error;
+    // Aliases without end, or nesting deeper than the stack.
+    throw at(1, 1, `the schema cannot be read: ${(error as Error).message}`);
+  }
+}
+
+type At = (line: number, column: number, message: string) => SchemaFileError;
+
+function parsed(path: string, text: string, at: At): SchemaFile {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   const [error] = document.errors;
@@ -116,7 +132,17 @@ function readSchemaFile(path: string): SchemaFile {
   const schema: unknown = document.toJS();
   if (typeof schema !== 'object' || schema === null || Array.isArray(schema))
     throw at(1, 1, 'must be a JSON Schema: an object');
+  // What has no end, or none that the stack reaches, is no JSON.
+  JSON.stringify(schema);
   return { path, document, lines, schema: schema as JsonSchema };
+}
+
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
 }
 
 function exists(file: SchemaFile, at: Path, other: string): void {

@@ -81,10 +81,24 @@ test.each([
     'schemas/parts/wrong.json:2:2: minimum: is not a JSON Schema: must be number',
   ],
   ['[1]', 'schemas/pump.json:1:1: must be a JSON Schema: an object'],
+  ['{ "$ref": "%zz.json" }', 'schemas/pump.json:1:3: $ref: refers to %zz.json, which is not percent-encoded'],
+  ['not: &a\n  not: *a\n', 'schemas/pump.json:1:1: the schema cannot be read'],
+  [
+    `a: &a [x, x]\nb: &b [${'*a, '.repeat(20)}]\nc: &c [${'*b, '.repeat(20)}]\nd: [${'*c, '.repeat(20)}]\n`,
+    'schemas/pump.json:1:1: the schema cannot be read',
+  ],
+  ['{"not":'.repeat(6_000) + '}'.repeat(6_000), 'schemas/pump.json:1:'],
 ])('%s: refused with file and line', (text, message) => {
   put('schemas/parts/wrong.json', '{\n "minimum": "x" }');
   put('schemas/pump.json', text);
   expect(problem().replace(folder, '')).toContain(message);
+});
+
+test('what is no file is not read: a device may have no end', () => {
+  put('schemas/pump.json', { $ref: 'parts' });
+  expect(problem()).toContain('schemas/parts:1:1: the schema cannot be read: is not a file');
+  put('tidemark.yaml', 'ingest:\n  schemas:\n    - { topics: ["plant/#"], file: /dev/zero }\n');
+  expect(problem()).toContain('/dev/zero:1:1: the schema cannot be read: is not a file');
 });
 
 test('no file, no schema, or both', () => {
