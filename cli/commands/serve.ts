@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import pino, { type Logger } from 'pino';
 import { isLoopback } from '../../gateway/access/anonymous.ts';
+import { collectStartGarbage } from '../../gateway/threads/start-garbage.ts';
 import type { Invocation } from '../command.ts';
 import { type RunningGateway, startGateway } from '../compose.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
@@ -11,7 +12,6 @@ import { withDataDir } from '../data-dir.ts';
 import { DEMO_MARKER } from '../demo-marker.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { handOverFirstToken } from '../first-token.ts';
-import { collectStartGarbage } from '../start-garbage.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const load = () => withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
