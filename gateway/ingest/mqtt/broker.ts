@@ -19,7 +19,7 @@ import { Sessions } from './sessions.ts';
 import { SysTopics } from './sys-topics.ts';
 import type { Peer } from './transport.ts';
 import { Trouble } from './trouble.ts';
-import { type WillFate, Wills } from './wills.ts';
+import { type WillFate, Wills, willOf } from './wills.ts';
 
 export interface BrokerOptions {
   readonly config: MqttConfig;
@@ -110,7 +110,12 @@ export class Broker {
   #restore(dataDir: string): void {
     SessionDatabase.restore(
       dataDir,
-      (database) => this.sessions.restore(database.sessions(), database.retained(), database.wills()),
+      (database) => {
+        const wills = database.wills();
+        // Damage shows before anything of the file is taken for true.
+        wills.forEach(willOf);
+        this.sessions.restore(database.sessions(), database.retained(), wills);
+      },
       (error) => this.trouble.sessionsDamaged(error),
     );
     // Before any client is back: what it then says of itself comes after its will.

@@ -71,10 +71,8 @@ export class Wills {
   restore(session: Session, saved: SavedWill, isOver: boolean): void {
     // An earlier one of the same client was on its way to the log.
     this.publishNow(session);
-    const { number, topic, payload, qos, retain, dueMs } = saved;
-    const bytes = Buffer.from(saved.properties);
-    const properties = readProperties(new FieldReader(bytes, 0, bytes.length), 'will');
-    const will: Will = { topic, payload: Buffer.from(payload), qos, retain, properties };
+    const { number, dueMs } = saved;
+    const will = willOf(saved);
     const pending: Pending = { number, will, dueMs: null, saved: true };
     this.#nextNumber = Math.max(this.#nextNumber, number + 1);
     this.#pending.set(session, pending);
@@ -161,6 +159,13 @@ export class Wills {
   #forget({ number, saved }: Pending): void {
     if (saved) this.#options.store.put({ kind: 'will-gone', number });
   }
+}
+
+/** @throws PacketFault where its properties are not what was written */
+export function willOf({ topic, payload, qos, retain, properties }: SavedWill): Will {
+  const bytes = Buffer.from(properties);
+  const read = readProperties(new FieldReader(bytes, 0, bytes.length), 'will');
+  return { topic, payload: Buffer.from(payload), qos, retain, properties: read };
 }
 
 const delayMsOf = ({ properties }: Will): number => (properties.numbers.get(PROPERTY.willDelay) ?? 0) * 1_000;

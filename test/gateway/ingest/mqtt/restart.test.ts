@@ -225,6 +225,24 @@ test('[MQTT5-3.1.3-9] a will that waits survives an end and a new start, and goe
   await back.endAsync();
 });
 
+test('a will that is not what was written is damage found before anything of the file is taken for true', async () => {
+  const harness = await Harness.open();
+  cleanups.push(() => harness.remove());
+  const first = await serve(harness);
+  const waits = await withWill(first.port, 'waits', { willDelayInterval: 3_600 });
+  await waits.subscribeAsync('q/#', { qos: 1 });
+  waits.stream.destroy();
+  await until(() => first.figures().connections === 0);
+  await first.close();
+  const database = new Database(join(harness.dataDir, 'sessions.db'));
+  database.prepare("UPDATE wills SET properties = x'0518'").run();
+  database.close();
+  const second = await serve(harness);
+  cleanups.push(() => second.close());
+  expect(existsSync(join(harness.dataDir, 'sessions.db.damaged'))).toBe(true);
+  expect(second.figures()).toMatchObject({ sessions: 0, subscriptions: 0 });
+});
+
 test('kill -9: the wills of those who were connected are published after the start, once, with their properties', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'tidemark-mqtt-wills-'));
   cleanups.push(() => rmSync(folder, { recursive: true, force: true }));
