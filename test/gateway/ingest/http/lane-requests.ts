@@ -44,11 +44,6 @@ export const REQUESTS: readonly (readonly [name: string, request: string, answer
   ['a compressed body that is none', post('1', 'Content-Encoding: gzip\r\n') + post('2'), 2],
   ['an absolute target', post('1').replace('POST ', 'POST http://localhost') + post('2'), 2],
   ['another method', post('1').replace('POST ', 'PUT ') + post('2'), 2],
-  [
-    'a WebSocket after it',
-    `${post('1')}GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
-    1,
-  ],
   ['a HEAD between', `${post('1')}HEAD /ping HTTP/1.1\r\nHost: localhost\r\n\r\n${post('2')}`, 3],
   ['a body beyond the lane', post(`"${'x'.repeat(300_000)}"`) + post('2'), 2],
   [
