@@ -5,8 +5,10 @@ import { KeyError } from '../../ledger/keys/file.ts';
 import type { Invocation } from '../command.ts';
 import { loadAuthorityConfig } from '../config/authority.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
+import { Signals } from '../signals.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
+  const signals = new Signals();
   const file = invocation.text('config') ?? 'authority.yaml';
   const config = loadAuthorityConfig(file);
   const logger = pino(
@@ -27,11 +29,8 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     { name: config.name, verifierKey, url, gateways: config.gateways.length },
     'the authority is ready',
   );
-  process.on('SIGHUP', () => reload(authority, file, logger));
-  const signal = await new Promise<NodeJS.Signals>((resolve) => {
-    process.once('SIGTERM', resolve);
-    process.once('SIGINT', resolve);
-  });
+  signals.onReload(() => reload(authority, file, logger));
+  const signal = await signals.stop;
   logger.info({ signal }, 'stopping');
   await authority.close();
   return EXIT.ok;

@@ -11,9 +11,11 @@ import { withDataDir } from '../data-dir.ts';
 import { DEMO_MARKER } from '../demo-marker.ts';
 import { DemoSummary } from '../demo-summary.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
+import { Signals } from '../signals.ts';
 import { createLogger, untilStopped } from './serve.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
+  const signals = new Signals();
   const seed = invocation.whole('seed', { min: 0, max: 2 ** 32 - 1 }) ?? 1;
   const devices = invocation.whole('devices', { min: 1, max: 1_000 }) ?? 40;
   const loaded = withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
@@ -41,7 +43,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   });
   const summary = new DemoSummary(gateway.httpUrl, plant);
   summary.start();
-  const code = await untilStopped(gateway, logger, () => stopPlant(plant, summary, stop));
+  const code = await untilStopped(gateway, logger, signals, () => stopPlant(plant, summary, stop));
   await central.close();
   process.stdout.write(
     '\nstopped: everything acknowledged is on disk and sealed. `tidemark audit` checks it.\n',

@@ -12,8 +12,10 @@ import { withDataDir } from '../data-dir.ts';
 import { DEMO_MARKER } from '../demo-marker.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { handOverFirstToken } from '../first-token.ts';
+import { Signals } from '../signals.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
+  const signals = new Signals();
   const load = () => withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
   const loaded = load();
   const logger = createLogger(loaded.config);
@@ -29,8 +31,8 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const { dataDir } = loaded.config;
   warnOfPlainText(loaded.config, logger);
   handOverFirstToken(gateway.firstToken(), { dataDir, environment: process.env, logger });
-  process.on('SIGHUP', () => void reload(gateway, logger));
-  return untilStopped(gateway, logger);
+  signals.onReload(() => void reload(gateway, logger));
+  return untilStopped(gateway, logger, signals);
 }
 
 /** Whoever listens on the way learns passwords and tokens. */
@@ -92,13 +94,10 @@ export function announce(
 export async function untilStopped(
   gateway: RunningGateway,
   logger: Logger,
+  signals: Signals,
   beforeClose: () => Promise<void> = async () => {},
 ): Promise<ExitCode> {
-  const stop = await new Promise<NodeJS.Signals | Error>((resolve) => {
-    process.once('SIGTERM', resolve);
-    process.once('SIGINT', resolve);
-    void gateway.failed.then(resolve);
-  });
+  const stop = await Promise.race([signals.stop, gateway.failed]);
   if (stop instanceof Error) {
     // Nothing more can be made durable: end at once, so that no one takes this process for a working gateway.
     logger.fatal({ err: stop }, 'the log can no longer be written; the gateway ends');
