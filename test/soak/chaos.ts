@@ -186,6 +186,10 @@ function tell({ seed, seconds, folder, failures, run, starts, faults, acked, dis
     return true;
   }
   for (const failure of failures) console.error(`soak: ${failure}`);
+  if (disk)
+    console.error(
+      `soak: the data directory is a file system of its own: \`umount ${disk.path}\` before you remove it`,
+    );
   console.error(
     `soak: repeat with \`npm run soak -- chaos --seed ${seed} --minutes ${seconds / 60}\`; report and data directory are kept in ${folder}`,
   );

@@ -1,6 +1,6 @@
 // `npm run soak`: the long tests. `chaos`: a fleet of every protocol while faults of every kind strike, 10 minutes; `kills`:
 // kill −9 of the gateway under load, 100 rounds; `faults`: two faults in a row on the log's disk, 10 minutes. Those named,
-// or all. `overload`: 1,000 connections at three times the rate, 2 minutes, then a flood. --short: 2.5 minutes, 5 rounds,
+// or all. `overload`: 1,000 connections at three times the rate, 2 minutes, then a flood. --short: 3 minutes, 5 rounds,
 // 10 s and 15 s, as .ci/run has it. `scenarios`, only when named: the library of simulated fleets and what each expects;
 // --out keeps the reports. A failure prints the seed that repeats it.
 import { parseArgs } from 'node:util';
@@ -38,7 +38,7 @@ const soaks: Record<string, () => Promise<boolean>> = {
   chaos: () =>
     soakChaos({
       seed,
-      seconds: Number(values.minutes ?? (short ? 2.5 : 10)) * 60,
+      seconds: Number(values.minutes ?? (short ? 3 : 10)) * 60,
       ...(values.out !== undefined && { folder: values.out }),
       ...(values.only !== undefined && { only: values.only.split(',') }),
     }),
