@@ -1,5 +1,6 @@
 // Reads request bodies into memory, decompressed, within one bound for all of them together. Refuses what is too long
-// as soon as that is known, and then takes the rest off the connection, so that the client sees the answer.
+// as soon as that is known, and then takes the rest off the connection, so that the client sees the answer. Answers that
+// clients do not read have a bound of the same size.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { constants, gunzip, zstdDecompress } from 'node:zlib';
 import { gather } from '../gather.ts';
@@ -31,11 +32,14 @@ const CODING_NAMES: Readonly<Record<string, string>> = { 'x-gzip': 'gzip' };
 export interface BodyFigures {
   /** Bytes of bodies held now. */
   readonly heldBytes: number;
+  /** Bytes of answers that their clients have not taken. */
+  readonly unreadBytes: number;
 }
 
 export class BodyReader {
   readonly #config: HttpIngestConfig;
   #held = 0;
+  #unread = 0;
   #decompressing = 0;
   readonly #waiting: (() => void)[] = [];
 
@@ -44,7 +48,7 @@ export class BodyReader {
   }
 
   get figures(): BodyFigures {
-    return { heldBytes: this.#held };
+    return { heldBytes: this.#held, unreadBytes: this.#unread };
   }
 
   /**
@@ -130,6 +134,28 @@ export class BodyReader {
 
   release(bytes: number): void {
     this.#held -= bytes;
+  }
+
+  /**
+   * To be called for an answer that has been written: what the client does not take of it counts until it is gone. Where
+   * there is no room for it, the connection ends.
+   */
+  unread(response: ServerResponse): void {
+    const bytes = response.writableLength;
+    if (bytes <= response.writableHighWaterMark) return;
+    if (this.holdUnread(bytes)) response.once('close', () => this.releaseUnread(bytes));
+    else response.destroy();
+  }
+
+  /** Counts bytes of answers that wait for their clients; false, and nothing is counted: there is no room for them. */
+  holdUnread(bytes: number): boolean {
+    if (this.#unread + bytes > this.#config.maxHeldBytes) return false;
+    this.#unread += bytes;
+    return true;
+  }
+
+  releaseUnread(bytes: number): void {
+    this.#unread -= bytes;
   }
 
   /** What `read` answers where the body is there already. */

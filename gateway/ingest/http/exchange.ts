@@ -111,6 +111,7 @@ export class Exchange {
     // A 204 has no length [RFC 9110 §8.6].
     this.response.writeHead(status, status === 204 ? [...head] : [...head, 'content-length', body.length]);
     this.response.end(body);
+    if (!(this.response instanceof LaneResponse)) this.parts.bodies.unread(this.response);
   }
 
   /** Whatever `work` throws is answered 500. */
@@ -137,6 +138,9 @@ export class Exchange {
     if (response.headersSent || response.destroyed) return;
     this.writeRefusal(response, problem, more);
     if (request instanceof LaneRequest || response instanceof LaneResponse) response.end();
-    else parts.bodies.drain(request, response);
+    else {
+      parts.bodies.drain(request, response);
+      parts.bodies.unread(response);
+    }
   }
 }

@@ -87,6 +87,11 @@ export class HttpIngest {
     return this.#parts.bodies.figures.heldBytes;
   }
 
+  /** Bytes of answers that their clients have not taken. */
+  get unreadBytes(): number {
+    return this.#parts.bodies.figures.unreadBytes;
+  }
+
   /** Serves plain POSTs on `server`'s connections without node:http. Before anyone listens on it for connections. */
   takeConnections(server: Server, options: LaneOptions): void {
     const { bodies } = this.#parts;

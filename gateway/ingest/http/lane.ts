@@ -118,6 +118,8 @@ class LaneConnection {
   #neededBytes = 0;
   #heldBytes = 0;
   #unansweredBytes = 0;
+  /** Of answers: written, counted, and not taken by the client. */
+  #unreadBytes = 0;
   #served = false;
   #dirty = false;
   /** It goes to node:http once all is answered. */
@@ -159,8 +161,22 @@ class LaneConnection {
       answer.closed();
     }
     this.#seen = this.#lane.sweeps;
-    if (!roomy) this.#wait();
-    else if (this.#waiting || this.#ended || this.#leaving) this.#goOn();
+    if (!roomy) {
+      this.#holdUnread();
+      this.#wait();
+    } else if (this.#waiting || this.#ended || this.#leaving) this.#goOn();
+  }
+
+  /** What clients do not read is bounded for all of them together; who is beyond it is given up. */
+  #holdUnread(): void {
+    const bytes = this.socket.writableLength - this.#unreadBytes;
+    if (this.#lane.parts.bodies.holdUnread(bytes)) this.#unreadBytes += bytes;
+    else this.socket.destroy();
+  }
+
+  #releaseUnread(): void {
+    this.#lane.parts.bodies.releaseUnread(this.#unreadBytes);
+    this.#unreadBytes = 0;
   }
 
   sweep(sweeps: number, slow: number, idle: number): void {
@@ -261,6 +277,7 @@ class LaneConnection {
   }
 
   readonly #onDrain = (): void => {
+    this.#releaseUnread();
     if (this.#waiting) this.#goOn();
   };
 
@@ -324,6 +341,7 @@ class LaneConnection {
   readonly #onClose = (): void => {
     this.#lane.connections.delete(this);
     this.#drop();
+    this.#releaseUnread();
     for (const answer of this.#unanswered.splice(0)) answer.closed();
   };
 }

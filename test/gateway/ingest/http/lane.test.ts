@@ -214,6 +214,41 @@ test('batches sent without end, all wrong, are not answered into memory', async 
   socket.destroy();
 });
 
+test.each([true, false])(
+  'answers that nobody reads are bounded for all connections together: those beyond it end (lane: %s)',
+  async (lane) => {
+    const batch = post('x\n'.repeat(9_000)).replace('application/json', 'application/x-ndjson');
+    // Far more than the kernel keeps for a connection.
+    const many = batch.repeat(25);
+    const roomy = await serve({ lane });
+    const patient = client(roomy);
+    patient.socket.pause();
+    patient.socket.write(many);
+    await vi.waitFor(() => expect(roomy.ingest.unreadBytes).toBeGreaterThan(100_000), PATIENCE);
+    patient.socket.destroy();
+    await vi.waitFor(() => expect(roomy.ingest.unreadBytes).toBe(0), PATIENCE);
+
+    const narrow = await serve({ lane, http: { maxHeldBytes: 1_048_576 } });
+    const greedy = Array.from({ length: 6 }, () => client(narrow).socket);
+    for (const socket of greedy) {
+      socket.pause();
+      socket.write(many);
+    }
+    const connections = () =>
+      new Promise<number>((resolve) => narrow.server.getConnections((_, count) => resolve(count)));
+    await vi.waitFor(async () => expect(await connections()).toBe(greedy.length), PATIENCE);
+    await vi.waitFor(async () => expect(await connections()).toBeLessThan(greedy.length), PATIENCE);
+    expect(narrow.ingest.unreadBytes).toBeLessThanOrEqual(1_048_576);
+    const next = client(narrow);
+    next.socket.write(post('{"v":1}'));
+    await vi.waitFor(() => expect(answers(next.text())).toBe(1), PATIENCE);
+    expect(offsets(next.text())).toEqual([0]);
+    for (const socket of [next.socket, ...greedy]) socket.destroy();
+    await vi.waitFor(() => expect(narrow.ingest.unreadBytes).toBe(0), PATIENCE);
+  },
+  60_000,
+);
+
 test('who is idle is closed', async () => {
   const served = await serve({ keepAliveTimeoutMs: 1_000 });
   const idle = client(served);
