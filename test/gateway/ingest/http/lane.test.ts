@@ -6,6 +6,8 @@ import { post, REQUESTS } from './lane-requests.ts';
 import { type ServedIngest, type ServedOptions, serveIngest } from './served.ts';
 
 const PATIENCE = { timeout: 30_000 };
+/** For what takes seconds of work. */
+const LONG = { timeout: 120_000, interval: 100 };
 const open: ServedIngest[] = [];
 
 async function serve(options: ServedOptions = {}): Promise<ServedIngest> {
@@ -224,9 +226,9 @@ test.each([true, false])(
     const patient = client(roomy);
     patient.socket.pause();
     patient.socket.write(many);
-    await vi.waitFor(() => expect(roomy.ingest.unreadBytes).toBeGreaterThan(100_000), PATIENCE);
+    await vi.waitFor(() => expect(roomy.ingest.unreadBytes).toBeGreaterThan(100_000), LONG);
     patient.socket.destroy();
-    await vi.waitFor(() => expect(roomy.ingest.unreadBytes).toBe(0), PATIENCE);
+    await vi.waitFor(() => expect(roomy.ingest.unreadBytes).toBe(0), LONG);
 
     const narrow = await serve({ lane, http: { maxHeldBytes: 1_048_576 } });
     const greedy = Array.from({ length: 6 }, () => client(narrow).socket);
@@ -236,17 +238,17 @@ test.each([true, false])(
     }
     const connections = () =>
       new Promise<number>((resolve) => narrow.server.getConnections((_, count) => resolve(count)));
-    await vi.waitFor(async () => expect(await connections()).toBe(greedy.length), PATIENCE);
-    await vi.waitFor(async () => expect(await connections()).toBeLessThan(greedy.length), PATIENCE);
+    await vi.waitFor(async () => expect(await connections()).toBe(greedy.length), LONG);
+    await vi.waitFor(async () => expect(await connections()).toBeLessThan(greedy.length), LONG);
     expect(narrow.ingest.unreadBytes).toBeLessThanOrEqual(1_048_576);
     const next = client(narrow);
     next.socket.write(post('{"v":1}'));
-    await vi.waitFor(() => expect(answers(next.text())).toBe(1), PATIENCE);
+    await vi.waitFor(() => expect(answers(next.text())).toBe(1), LONG);
     expect(offsets(next.text())).toEqual([0]);
     for (const socket of [next.socket, ...greedy]) socket.destroy();
-    await vi.waitFor(() => expect(narrow.ingest.unreadBytes).toBe(0), PATIENCE);
+    await vi.waitFor(() => expect(narrow.ingest.unreadBytes).toBe(0), LONG);
   },
-  60_000,
+  300_000,
 );
 
 test('who is idle is closed', async () => {
