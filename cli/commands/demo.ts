@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { startCentralBroker } from '../../firmware-sim/central-broker.ts';
 import { type Plant, startPlant } from '../../firmware-sim/plant.ts';
 import type { Invocation } from '../command.ts';
-import { startGateway } from '../compose.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import { type GatewayConfig, gatewayConfig } from '../config/schema.ts';
 import { withDataDir } from '../data-dir.ts';
 import { DEMO_MARKER } from '../demo-marker.ts';
 import { DemoSummary } from '../demo-summary.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
+import { startGateway } from '../gateway/compose.ts';
 import { Signals } from '../signals.ts';
 import { createLogger, untilStopped } from './serve.ts';
 

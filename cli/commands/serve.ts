@@ -5,13 +5,13 @@ import pino, { type Logger } from 'pino';
 import { isLoopback } from '../../gateway/access/anonymous.ts';
 import { collectStartGarbage } from '../../gateway/threads/start-garbage.ts';
 import type { Invocation } from '../command.ts';
-import { type RunningGateway, startGateway } from '../compose.ts';
 import { type LoadedConfig, loadConfig } from '../config/load.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import { withDataDir } from '../data-dir.ts';
 import { DEMO_MARKER } from '../demo-marker.ts';
 import { EXIT, type ExitCode } from '../errors.ts';
 import { handOverFirstToken } from '../first-token.ts';
+import { type RunningGateway, startGateway } from '../gateway/compose.ts';
 import { Signals } from '../signals.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type GatewayConfig, gatewayConfig } from '../../cli/config/schema.ts';
 import { CommandError } from '../../cli/errors.ts';
-import { changedKeys, type Reloadable, Reloader } from '../../cli/reload.ts';
+import { changedKeys, type Reloadable, Reloader } from '../../cli/gateway/reload.ts';
 import type { Act } from '../../gateway/access/acts.ts';
 
 const configOf = (input: object = {}): GatewayConfig => gatewayConfig.parse(input);

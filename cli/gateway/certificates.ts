@@ -1,6 +1,6 @@
 // Says in the log that a certificate of the gateway expires or has expired: at the start, and again each day. Renews nothing.
 import type { Logger } from 'pino';
-import { type TlsMaterial, tlsWarning } from '../gateway/access/tls.ts';
+import { type TlsMaterial, tlsWarning } from '../../gateway/access/tls.ts';
 
 const EVERY_MS = 24 * 3_600_000;
 

@@ -1,24 +1,24 @@
 // Which log consumers the configuration asks for: name, worker entry and settings of each.
 import { randomBytes } from 'node:crypto';
-import type { ColdConfig } from '../gateway/cold/config.ts';
-import type { Log } from '../gateway/log/types.ts';
-import { RetentionHost } from '../gateway/retention/host.ts';
-import type { SparkplugStageConfig } from '../gateway/sparkplug/stage.ts';
-import { StageHost, type StageOptions } from '../gateway/stage/host.ts';
-import type { LossTotals } from '../gateway/stage/types.ts';
-import type { WindowsStageConfig } from '../gateway/windows/stage.ts';
-import { FormatError } from '../ledger/format/errors.ts';
-import { parsePolicy } from '../ledger/format/policy.ts';
-import { newBootId, type SealerConfig } from '../ledger/seal/config.ts';
-import type { TimestampConfig } from '../ledger/timestamp/config.ts';
-import { expectRuntime } from '../models/installed.ts';
-import type { ModelStageConfig } from '../models/stage.ts';
-import { withoutTelemetry } from '../models/telemetry.ts';
-import type { ForwarderConfig } from '../sync/config.ts';
-import type { GatewayConfig } from './config/schema.ts';
-import { CommandError, EXIT } from './errors.ts';
-import { readText } from './trust.ts';
-import { VERSION } from './version.ts';
+import type { ColdConfig } from '../../gateway/cold/config.ts';
+import type { Log } from '../../gateway/log/types.ts';
+import { RetentionHost } from '../../gateway/retention/host.ts';
+import type { SparkplugStageConfig } from '../../gateway/sparkplug/stage.ts';
+import { StageHost, type StageOptions } from '../../gateway/stage/host.ts';
+import type { LossTotals } from '../../gateway/stage/types.ts';
+import type { WindowsStageConfig } from '../../gateway/windows/stage.ts';
+import { FormatError } from '../../ledger/format/errors.ts';
+import { parsePolicy } from '../../ledger/format/policy.ts';
+import { newBootId, type SealerConfig } from '../../ledger/seal/config.ts';
+import type { TimestampConfig } from '../../ledger/timestamp/config.ts';
+import { expectRuntime } from '../../models/installed.ts';
+import type { ModelStageConfig } from '../../models/stage.ts';
+import { withoutTelemetry } from '../../models/telemetry.ts';
+import type { ForwarderConfig } from '../../sync/config.ts';
+import type { GatewayConfig } from '../config/schema.ts';
+import { CommandError, EXIT } from '../errors.ts';
+import { readText } from '../trust.ts';
+import { VERSION } from '../version.ts';
 
 /** Worker entries are .ts in the repository and .js in the published package. */
 const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
@@ -47,7 +47,7 @@ export class Stages {
     this.#config = config;
     this.#log = log;
     this.#shared = shared;
-    this.#sealer = this.#host<SealerConfig>('sealer', '../ledger/seal/worker', {
+    this.#sealer = this.#host<SealerConfig>('sealer', '../../ledger/seal/worker', {
       origin,
       ledger: config.ledger,
       software: `tidemark ${VERSION}`,
@@ -59,7 +59,7 @@ export class Stages {
     this.#fixed = [
       ...(config.sparkplug.enabled
         ? [
-            this.#host<SparkplugStageConfig>('sparkplug', '../gateway/sparkplug/worker', {
+            this.#host<SparkplugStageConfig>('sparkplug', '../../gateway/sparkplug/worker', {
               sparkplug: config.sparkplug,
               clock: config.ingest.clock,
             }),
@@ -67,19 +67,19 @@ export class Stages {
         : []),
       ...(config.windows.length > 0
         ? [
-            this.#host<WindowsStageConfig>('windows', '../gateway/windows/worker', {
+            this.#host<WindowsStageConfig>('windows', '../../gateway/windows/worker', {
               windows: config.windows,
               templates,
             }),
           ]
         : []),
       ...config.models.map((model) =>
-        this.#host<ModelStageConfig>(`model:${model.name}`, '../models/worker', { model, templates }),
+        this.#host<ModelStageConfig>(`model:${model.name}`, '../../models/worker', { model, templates }),
       ),
-      ...(config.cold ? [this.#host<ColdConfig>('cold', '../gateway/cold/worker', config.cold)] : []),
+      ...(config.cold ? [this.#host<ColdConfig>('cold', '../../gateway/cold/worker', config.cold)] : []),
     ];
     this.#aside = config.timestamp
-      ? [this.#host<TimestampConfig>('timestamp', '../ledger/timestamp/worker', config.timestamp)]
+      ? [this.#host<TimestampConfig>('timestamp', '../../ledger/timestamp/worker', config.timestamp)]
       : [];
     for (const forwarder of config.forwarders) this.#addForwarder(forwarder);
     this.#retention = this.#retentionHost();
@@ -90,7 +90,7 @@ export class Stages {
   }
 
   #addForwarder(config: ForwarderConfig): StageHost {
-    const host = this.#host<ForwarderConfig>(`forwarder:${config.name}`, '../sync/worker', config);
+    const host = this.#host<ForwarderConfig>(`forwarder:${config.name}`, '../../sync/worker', config);
     this.#forwarders.set(config.name, { host, config });
     return host;
   }

@@ -1,14 +1,14 @@
 // Which parts of the running gateway take which keys of a changed configuration. What is not named here waits for a
 // restart.
 import type { Logger } from 'pino';
-import type { AccessControl } from '../gateway/access/control.ts';
-import type { TlsConfig, TlsMaterial } from '../gateway/access/tls.ts';
-import type { Admission } from '../gateway/admission/admission.ts';
-import { INGEST_RULES } from '../gateway/admission/config.ts';
-import type { Pressure } from '../gateway/admission/pressure.ts';
-import type { ConnectionCaps } from '../gateway/ingest/connection-caps.ts';
-import { tlsFilesOf } from '../gateway/ingest/mqtt/config.ts';
-import type { GatewayConfig } from './config/schema.ts';
+import type { AccessControl } from '../../gateway/access/control.ts';
+import type { TlsConfig, TlsMaterial } from '../../gateway/access/tls.ts';
+import type { Admission } from '../../gateway/admission/admission.ts';
+import { INGEST_RULES } from '../../gateway/admission/config.ts';
+import type { Pressure } from '../../gateway/admission/pressure.ts';
+import type { ConnectionCaps } from '../../gateway/ingest/connection-caps.ts';
+import { tlsFilesOf } from '../../gateway/ingest/mqtt/config.ts';
+import type { GatewayConfig } from '../config/schema.ts';
 import type { Reloadable } from './reload.ts';
 import type { Stages } from './stages.ts';
 
@@ -21,7 +21,7 @@ export interface ReloadedParts {
   /** The gateway's own, and those that hear warnings only. */
   readonly loggers: readonly [Logger, ...Logger[]];
   /** Of the listeners that have TLS switched on. */
-  readonly tls: () => Readonly<Record<'mqtt' | 'http', TlsMaterial | null>>;
+  readonly tls: Readonly<Record<'mqtt' | 'http', TlsMaterial | null>>;
 }
 
 export function reloadables(parts: ReloadedParts): Reloadable[] {
@@ -49,12 +49,12 @@ export function reloadables(parts: ReloadedParts): Reloadable[] {
     },
     tlsPart(
       'mqtt.tls',
-      () => parts.tls().mqtt,
+      () => parts.tls.mqtt,
       ({ mqtt }) => tlsFilesOf(mqtt),
     ),
     tlsPart(
       'http.tls',
-      () => parts.tls().http,
+      () => parts.tls.http,
       ({ http }) => http.tls ?? null,
     ),
     { keys: ['forwarders'], apply: (next) => stages.useForwarders(next) },

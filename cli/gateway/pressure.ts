@@ -1,8 +1,8 @@
 // Connects pressure to what it is made of: figures of the log, lags of the stages. Decides nothing.
-import { Pressure } from '../gateway/admission/pressure.ts';
-import type { Log } from '../gateway/log/types.ts';
-import type { StageFigures } from '../gateway/stage/types.ts';
-import type { GatewayConfig } from './config/schema.ts';
+import { Pressure } from '../../gateway/admission/pressure.ts';
+import type { Log } from '../../gateway/log/types.ts';
+import type { StageFigures } from '../../gateway/stage/types.ts';
+import type { GatewayConfig } from '../config/schema.ts';
 import type { Stages } from './stages.ts';
 
 /** `queuedBytes`: of records that wait before the log. */

@@ -1,5 +1,5 @@
 // Turns a port that cannot be listened on into a sentence for people. Opens none itself.
-import { CommandError, EXIT } from './errors.ts';
+import { CommandError, EXIT } from '../errors.ts';
 
 export async function listening<T>(
   what: string,

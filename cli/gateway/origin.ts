@@ -1,8 +1,8 @@
 // Which name the ledger goes by: the one it began with, before the configuration. Makes no ledger.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { defaultOrigin, type GatewayConfig } from './config/schema.ts';
-import { CommandError, EXIT } from './errors.ts';
+import { defaultOrigin, type GatewayConfig } from '../config/schema.ts';
+import { CommandError, EXIT } from '../errors.ts';
 
 /** The name the ledger began with; a configured name that differs is an error, a default one gives way. */
 export function originOf({ origin, dataDir }: GatewayConfig): string {

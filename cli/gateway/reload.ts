@@ -1,9 +1,9 @@
 // Puts a changed configuration in force while the gateway runs: what can be, without losing a record or a connection; the
 // rest is named and waits for a restart. One at a time. A file that can't be used changes nothing.
-import type { Act } from '../gateway/access/acts.ts';
-import type { Applied } from '../gateway/api/routes/admin.ts';
-import type { GatewayConfig } from './config/schema.ts';
-import { CommandError, EXIT } from './errors.ts';
+import type { Act } from '../../gateway/access/acts.ts';
+import type { Applied } from '../../gateway/api/routes/admin.ts';
+import type { GatewayConfig } from '../config/schema.ts';
+import { CommandError, EXIT } from '../errors.ts';
 
 /** One part of the gateway that can take a new configuration. */
 export interface Reloadable {
