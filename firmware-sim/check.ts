@@ -1,6 +1,6 @@
 // Owns comparing what was acked with what the gateway holds, over its HTTP API alone. Repairs and excuses nothing.
 import { hash } from 'node:crypto';
-import type { AckedRecord, Truth } from './report.ts';
+import type { AckedRecord, Truth } from './fleet-report.ts';
 
 export interface CheckOptions {
   /** http://host:8080 */

@@ -3,10 +3,12 @@
 
 import type { Endpoints, Protocol } from './clients/client.ts';
 import { clientFor, WINDOW } from './clients/connect.ts';
+import { noSends } from './counts.ts';
 import type { Fault } from './faults.ts';
+import type { FleetFigures, Truth } from './fleet-report.ts';
+import { LatencyHistogram } from './latency.ts';
 import { Outbox, type OutboxEvents } from './outbox.ts';
 import { Random } from './random.ts';
-import { type FleetFigures, Tally, type Truth } from './report.ts';
 import type { Scenario, ScenarioDevice, ScenarioRecord } from './scenario.ts';
 
 export interface FleetDevice extends ScenarioDevice {
@@ -48,7 +50,8 @@ const MAX_PER_TURN = 500;
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #outboxes: Outbox<ScenarioRecord>[];
-  readonly #tally = new Tally();
+  readonly #counts = noSends();
+  readonly #latency = new LatencyHistogram();
   readonly #stop = new AbortController();
   /** One each: a signal with thousands of listeners is slow to listen to. */
   readonly #stops: AbortController[] = [];
@@ -91,21 +94,15 @@ export class Fleet {
   }
 
   figures(): FleetFigures {
-    const { sent, resent, acked, duplicates, refused, dropped, latency } = this.#tally;
     const faults = this.#options.scenario.faultsBegun;
     return {
       devices: this.#outboxes.length,
       connected: this.#outboxes.filter((outbox) => outbox.connected).length,
-      sent,
-      resent,
-      acked,
-      duplicates,
-      refused,
-      dropped,
+      ...this.#counts,
       pending: this.#outboxes.reduce((sum, outbox) => sum + outbox.pending, 0),
       faultsInjected: this.#faultsSeen,
       faults: [...faults],
-      latencyMs: latency.summary(),
+      latencyMs: this.#latency.summary(),
     };
   }
 
@@ -165,24 +162,24 @@ export class Fleet {
 
   #eventsOf(device: string): OutboxEvents<ScenarioRecord> {
     const { onEvent, truth } = this.#options;
-    const tally = this.#tally;
+    const counts = this.#counts;
     return {
       onAcked: (record, { latencyMs, duplicate }) => {
-        tally.acked += 1;
-        if (duplicate) tally.duplicates += 1;
-        tally.latency.record(latencyMs);
+        counts.acked += 1;
+        if (duplicate) counts.duplicates += 1;
+        this.#latency.record(latencyMs);
         truth?.add(record);
       },
       onRefused: (record, code, detail) => {
-        tally.refused += 1;
+        counts.refused += 1;
         onEvent({ type: 'refused', device, sequence: record.sequence, code, detail });
       },
       onDropped: () => {
-        tally.dropped += 1;
+        counts.dropped += 1;
       },
       onSent: (again) => {
-        if (again) tally.resent += 1;
-        else tally.sent += 1;
+        if (again) counts.resent += 1;
+        else counts.sent += 1;
       },
       onConnection: (state, detail) =>
         onEvent({ type: state === 'connected' ? 'connected' : 'disconnected', device, detail }),

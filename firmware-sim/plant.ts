@@ -2,7 +2,7 @@
 import type { Endpoints, Protocol } from './clients/client.ts';
 import type { Kind } from './device.ts';
 import { Fleet, type FleetDevice, type FleetEvent } from './fleet.ts';
-import type { FleetFigures } from './report.ts';
+import type { FleetFigures } from './fleet-report.ts';
 import { Scenario } from './scenario.ts';
 
 export interface PlantOptions extends Endpoints {

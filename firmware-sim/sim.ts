@@ -2,11 +2,12 @@
 // gateway kept its word is judged by check.ts.
 import { setTimeout } from 'node:timers/promises';
 import type { Endpoints, Protocol } from './clients/client.ts';
+import type { SendCounts } from './counts.ts';
 import type { Fault } from './faults.ts';
 import { Fleet, type FleetEvent } from './fleet.ts';
+import { type FleetFigures, Truth } from './fleet-report.ts';
 import type { LatencySummary } from './latency.ts';
 import { fleetOf } from './plant.ts';
-import { type FleetFigures, Truth } from './report.ts';
 import { Scenario } from './scenario.ts';
 
 export interface SimOptions extends Endpoints {
@@ -36,7 +37,7 @@ export interface SimOptions extends Endpoints {
   readonly onProgress?: (figures: FleetFigures) => void;
 }
 
-export interface SimReport {
+export interface SimReport extends SendCounts {
   readonly seed: number | string;
   readonly startMs: number;
   readonly devices: number;
@@ -44,12 +45,6 @@ export interface SimReport {
   /** Real time from the first record to the last ack, ms. */
   readonly tookMs: number;
   readonly ackedPerSecond: number;
-  readonly sent: number;
-  readonly resent: number;
-  readonly acked: number;
-  readonly duplicates: number;
-  readonly refused: number;
-  readonly dropped: number;
   /** Unanswered at the end: unknown to both sides. */
   readonly pending: number;
   readonly latencyMs: LatencySummary;

@@ -1,4 +1,5 @@
 // Owns the counts, latencies and samples of a run as it goes, and their summary. Sends nothing, asks nobody, judges nothing.
+import { noSends, type Running, type SendCounts } from './counts.ts';
 import type { GatewaySample } from './gateway-figures.ts';
 import { LatencyHistogram, type LatencySummary } from './latency.ts';
 
@@ -11,17 +12,9 @@ export interface Sample extends Counts {
   readonly gateway: GatewaySample;
 }
 
-export interface Counts {
+export interface Counts extends SendCounts {
   /** Records the devices made; the same in every run of a seed. */
   readonly made: number;
-  /** Sends, and those beyond the first of a record. */
-  readonly sent: number;
-  readonly resent: number;
-  readonly acked: number;
-  readonly duplicates: number;
-  readonly refused: number;
-  /** Given up by a device whose buffer was full, or that restarted. None of them was acknowledged. */
-  readonly dropped: number;
   /** Connections that ended or could not be made, beyond those that the scenario ends. */
   readonly lost: number;
 }
@@ -59,7 +52,6 @@ const MAX_SAMPLES = 172_800;
 /** Below this many connections their memory is lost in the noise of everything else. */
 const ENOUGH_CONNECTIONS = 5_000;
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 type Summary = Counts &
   Pick<
     RunReport,
@@ -67,16 +59,7 @@ type Summary = Counts &
   >;
 
 export class Tally {
-  readonly counts: Mutable<Counts> = {
-    made: 0,
-    sent: 0,
-    resent: 0,
-    acked: 0,
-    duplicates: 0,
-    refused: 0,
-    dropped: 0,
-    lost: 0,
-  };
+  readonly counts: Running<Counts> = { made: 0, ...noSends(), lost: 0 };
   readonly late = new LatencyHistogram();
   readonly #latency = new LatencyHistogram();
   readonly #apart = new LatencyHistogram();

@@ -3,8 +3,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkAcked } from '../../firmware-sim/check.ts';
 import { clientFor } from '../../firmware-sim/clients/connect.ts';
+import { Truth } from '../../firmware-sim/fleet-report.ts';
 import { startPlant } from '../../firmware-sim/plant.ts';
-import { Truth } from '../../firmware-sim/report.ts';
 import { runSim } from '../../firmware-sim/sim.ts';
 import { SmallGateway } from './small-gateway.ts';
 

@@ -1,22 +1,13 @@
-// Owns what a run of the fleet counted, and the truth list of what was acknowledged. Judges nothing.
+// The figures of a plain fleet, and the list of what was acknowledged to it. Judges nothing.
 import { hash } from 'node:crypto';
+import type { SendCounts } from './counts.ts';
 import type { Fault } from './faults.ts';
-import { LatencyHistogram, type LatencySummary } from './latency.ts';
+import type { LatencySummary } from './latency.ts';
 import type { ScenarioRecord } from './scenario.ts';
 
-export interface FleetFigures {
+export interface FleetFigures extends SendCounts {
   readonly devices: number;
   readonly connected: number;
-  /** Records sent at least once, and sends beyond the first of a record. */
-  readonly sent: number;
-  readonly resent: number;
-  /** Records the gateway said are on disk; `duplicates` of them it had stored at an earlier send. */
-  readonly acked: number;
-  readonly duplicates: number;
-  /** Records the gateway will never take. */
-  readonly refused: number;
-  /** Records given up because a device's buffer was full. None of them was acked. */
-  readonly dropped: number;
   /** Records made and neither acked, refused nor dropped yet. */
   readonly pending: number;
   readonly faultsInjected: number;
@@ -62,15 +53,4 @@ export class Truth {
       for (const [sequence, payloadHash] of sequences) yield { device, sequence, payloadHash };
     }
   }
-}
-
-/** Counts as the fleet runs. */
-export class Tally {
-  readonly latency = new LatencyHistogram();
-  sent = 0;
-  resent = 0;
-  acked = 0;
-  duplicates = 0;
-  refused = 0;
-  dropped = 0;
 }
