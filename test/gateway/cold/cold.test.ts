@@ -18,26 +18,30 @@ import { verifyProof } from '../../../ledger/verify/index.ts';
 import { ORIGIN } from '../../ledger/fsck/gateway.ts';
 import { plain, readAll, tempFolder } from '../log/records.ts';
 import { fill, HOUR_MS, openKeeperLog, reading, settleRetention } from '../retention/keeper.ts';
+import { FOREIGN_KEYS, startForeignS3 } from './foreign-s3.ts';
 import { type S3Server, startS3 } from './s3-server.ts';
 import { copyAll, KEYS, NOW_MS, RECORDS } from './tier.ts';
 
 const CACHE_BYTES = 64 * 1024 * 1024;
 const place = mkdtempSync(join(tmpdir(), 'tidemark-cold-'));
 let s3: S3Server;
+let foreign: Awaited<ReturnType<typeof startForeignS3>>;
 beforeAll(async () => {
   const keys = { accessKeyId: KEYS.ID, secretAccessKey: KEYS.SECRET, region: 'eu-central-1' };
   s3 = await startS3({ folder: join(place, 's3'), ...keys });
+  foreign = await startForeignS3(join(place, 'foreign'), 'telemetry');
 });
 afterAll(async () => {
   await s3.close();
+  await foreign.close();
   rmSync(place, { recursive: true, force: true });
 });
 
-const s3Store = (prefix: string, environment: Record<string, string> = KEYS) =>
+const s3Store = (prefix: string, environment: Record<string, string> = KEYS, endpoint = s3.endpoint) =>
   openColdStore(
     coldConfigSchema.parse({
       type: 's3',
-      endpoint: s3.endpoint,
+      endpoint,
       bucket: 'telemetry',
       region: 'eu-central-1',
       prefix,
@@ -64,6 +68,10 @@ const stores = {
   's3 api': () => ({
     store: s3Store('gw-3/'),
     at: (name: string) => s3.objectPath(`telemetry/gw-3/${name}`),
+  }),
+  's3 api, a server of another maker': () => ({
+    store: s3Store('gw-3/', FOREIGN_KEYS, foreign.endpoint),
+    at: (name: string) => foreign.objectPath(`telemetry/gw-3/${name}`),
   }),
 };
 
@@ -152,6 +160,8 @@ test('the store is given the time to come back, and refuses wrong keys by name w
   const refusal = await wrong.put('a', file, hash).catch((error: Error) => error);
   expect(String(refusal)).toContain('SignatureDoesNotMatch');
   expect(String(refusal)).not.toContain('not-it-at-all');
+  const elsewhere = s3Store('keys/', { ...FOREIGN_KEYS, SECRET: 'not-it-at-all' }, foreign.endpoint);
+  await expect(elsewhere.put('a', file, hash)).rejects.toThrow('SignatureDoesNotMatch');
   expect(() => s3Store('keys/', {})).toThrow(expect.objectContaining({ code: 'COLD_NO_CREDENTIALS' }));
 });
 
