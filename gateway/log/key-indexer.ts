@@ -2,6 +2,7 @@
 // written as it grows. Reads files only, and takes at most two thirds of a core; never delays an append.
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Again } from '../threads/again.ts';
 import type { ChoreLink, Chores } from '../threads/chores.ts';
 import type { LogFs } from './fs.ts';
 import { type AdvanceOptions, hasKeyIndex, SegmentIndexing } from './key-index-build.ts';
@@ -136,20 +137,33 @@ const ENTRY = new URL(
   import.meta.url,
 );
 
-/** As a chore. When it fails, queries go without what it would have made; the next start makes it. */
+/** Not to take the other chores of the thread along again and again, should it be what ends the thread. */
+const AGAIN = { firstMs: 60_000, maxMs: 3_600_000 };
+
+/** As a chore. When it fails, queries go without what it would have made until it is begun anew. */
 export class KeyIndexer {
-  readonly #chore: ChoreLink<never>;
+  readonly #again = new Again(AGAIN);
+  readonly #begin: () => ChoreLink<never>;
+  #chore: ChoreLink<never>;
 
   constructor(chores: Chores, init: KeyIndexerInit, onProblem: (problem: string) => void = () => {}) {
-    this.#chore = chores.begin({
-      entry: ENTRY,
-      init,
-      onAnswer: onProblem,
-      onEnd: (error) => onProblem(error.message),
-    });
+    this.#begin = () =>
+      chores.begin({
+        entry: ENTRY,
+        init,
+        onAnswer: onProblem,
+        onEnd: (error) => {
+          onProblem(error.message);
+          this.#again.later(() => {
+            this.#chore = this.#begin();
+          });
+        },
+      });
+    this.#chore = this.#begin();
   }
 
   async close(): Promise<void> {
+    this.#again.stop();
     await this.#chore.close();
   }
 }

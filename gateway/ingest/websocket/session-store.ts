@@ -1,23 +1,34 @@
 // Gathers sessions that have changed and has the thread of chores write them to websocket.db, one batch at a time. No answer
-// waits for it: a crash loses what was settled in the last moments, and the client sends that again.
+// waits for it: a crash loses what was settled in the last moments, and the client sends that again. What could not be
+// written is written later, however often that fails.
+import { Again } from '../../threads/again.ts';
 import type { ChoreLink, Chores } from '../../threads/chores.ts';
 import type { Session } from './session.ts';
 import { type Change, type SavedSession, SessionDatabase } from './session-database.ts';
 
 const FLUSH_MS = 100;
+const AGAIN = { firstMs: 1_000, maxMs: 60_000 };
+
+interface Changed {
+  readonly owner: string;
+  readonly name: string;
+  /** Written as it is then; null: it is gone. */
+  readonly session: Session | null;
+}
 
 export class SessionStore {
   readonly #chores: Chores;
   readonly #dataDir: string;
+  readonly #onProblem: (detail: string) => void;
+  readonly #again = new Again(AGAIN);
   /** Begun with the first change: most gateways have no such sessions. */
   #chore: ChoreLink<readonly Change[]> | null = null;
-  readonly #onProblem: (detail: string) => void;
-  /** By key: what is to be written of it, once it is written; null: it is gone. */
-  #changed = new Map<string, { readonly owner: string; readonly name: string; session: Session | null }>();
+  #changed = new Map<string, Changed>();
+  /** What the chore has been sent and not answered. */
+  #sent: Map<string, Changed> | null = null;
   #timer: NodeJS.Timeout | null = null;
-  #writing = false;
-  #ended = false;
-  #whenIdle: (() => void) | null = null;
+  #closing = false;
+  #onAnswer: (written: boolean) => void = () => {};
 
   /** What the last run left. */
   static read(dataDir: string): SavedSession[] {
@@ -35,55 +46,62 @@ export class SessionStore {
     this.#onProblem = onProblem;
   }
 
+  put(owner: string, name: string, session: Session | null): void {
+    if (this.#closing) return;
+    this.#changed.set(`${owner}\n${name}`, { owner, name, session });
+    this.#schedule();
+  }
+
+  /** Writes what has changed and ends the chore; what fails now, or takes longer than `graceMs`, is lost. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing = true;
+    this.#again.stop();
+    if (this.#timer) clearTimeout(this.#timer);
+    let goesOn = true;
+    const timer = setTimeout(() => this.#onAnswer(false), graceMs);
+    while (goesOn && (this.#sent || this.#changed.size > 0)) {
+      const answered = new Promise<boolean>((resolve) => {
+        this.#onAnswer = resolve;
+      });
+      this.#flush();
+      goesOn = await answered;
+    }
+    clearTimeout(timer);
+    await this.#chore?.close();
+  }
+
   #begin(): ChoreLink<readonly Change[]> {
     const entry = import.meta.url.endsWith('.ts') ? './session-store-chore.ts' : './session-store-chore.js';
     this.#chore = this.#chores.begin({
       entry: new URL(entry, import.meta.url),
       init: { dataDir: this.#dataDir },
-      onAnswer: (problem: string | null) => {
-        this.#writing = false;
-        if (problem !== null) this.#onProblem(problem);
-        this.#whenIdle?.();
-        if (this.#changed.size > 0) this.#schedule();
+      onAnswer: (problem: string | null) => (problem === null ? this.#written() : this.#failed(problem)),
+      onEnd: (error) => {
+        this.#chore = null;
+        this.#failed(error.message);
       },
-      onEnd: (error) => this.#end(error.message),
     });
     return this.#chore;
   }
 
-  put(owner: string, name: string, session: Session | null): void {
-    if (this.#ended) return;
-    this.#changed.set(`${owner}\n${name}`, { owner, name, session });
-    this.#schedule();
+  #written(): void {
+    this.#sent = null;
+    this.#again.succeeded();
+    if (this.#changed.size > 0 && !this.#closing) this.#schedule();
+    this.#onAnswer(true);
   }
 
-  /** Writes what has changed and ends the chore; what cannot be written within `graceMs` is lost. */
-  async close(graceMs: number): Promise<void> {
-    if (this.#timer) clearTimeout(this.#timer);
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, graceMs);
-      this.#whenIdle = () => {
-        if (this.#writing) return;
-        if (this.#ended || this.#changed.size === 0) resolve();
-        else this.#flush();
-      };
-      this.#whenIdle();
-    });
-    clearTimeout(timer);
-    this.#ended = true;
-    await this.#chore?.close();
-  }
-
-  #end(detail: string): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#onProblem(`${detail}: sessions do not survive a restart from now on`);
-    this.#whenIdle?.();
+  /** What was sent is still to be written, unless it has changed since. */
+  #failed(problem: string): void {
+    this.#changed = new Map([...(this.#sent ?? []), ...this.#changed]);
+    this.#sent = null;
+    this.#onProblem(problem);
+    if (!this.#closing) this.#again.later(() => this.#flush());
+    this.#onAnswer(false);
   }
 
   #schedule(): void {
-    if (this.#timer !== null || this.#writing || this.#ended) return;
+    if (this.#timer !== null || this.#sent !== null || this.#again.isWaiting) return;
     this.#timer = setTimeout(() => this.#flush(), FLUSH_MS);
     this.#timer.unref();
   }
@@ -91,13 +109,13 @@ export class SessionStore {
   #flush(): void {
     if (this.#timer) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#writing || this.#ended || this.#changed.size === 0) return;
+    if (this.#sent !== null || this.#changed.size === 0) return;
     const changes = [...this.#changed.values()].map(
       ({ owner, name, session }): Change =>
         session === null ? { gone: [owner, name] } : { put: { owner, ...session.saved() } },
     );
+    this.#sent = this.#changed;
     this.#changed = new Map();
-    this.#writing = true;
     (this.#chore ?? this.#begin()).send(changes);
   }
 }
