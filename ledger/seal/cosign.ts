@@ -21,14 +21,20 @@ import type { Sealer } from './sealer.ts';
 const CURSOR = 'cosigner';
 const POLL_MS = 20;
 
+/** What it needs of the sealer's stage. */
+export type CosignContext = Pick<
+  StageContext<SealerConfig>,
+  'config' | 'dataDir' | 'state' | 'report' | 'log'
+>;
+
 export class CosignSide {
-  readonly #context: StageContext<SealerConfig>;
+  readonly #context: CosignContext;
   readonly #clock: Clock;
   #cosigner: Cosigner | null = null;
   #sealer: Sealer | null = null;
   #alarm: CosignAlarm | null = null;
 
-  constructor(context: StageContext<SealerConfig>, clock: Clock) {
+  constructor(context: CosignContext, clock: Clock) {
     this.#context = context;
     this.#clock = clock;
   }

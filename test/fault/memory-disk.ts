@@ -19,7 +19,7 @@ type Op =
   | { readonly kind: 'truncate'; readonly inode: Inode; readonly sizeBytes: number }
   | { readonly kind: 'link'; readonly inode: Inode; readonly name: string }
   | { readonly kind: 'unlink'; readonly name: string }
-  | { readonly kind: 'rename'; readonly from: string; readonly to: string };
+  | { readonly kind: 'rename'; readonly inode: Inode; readonly from: string; readonly to: string };
 
 /** One outcome of a power cut. */
 export interface PowerCut {
@@ -178,6 +178,11 @@ export class MemoryDisk {
     if (keep) for (const op of due) this.#applyDurable(op);
   }
 
+  /** A second name for a file, as link(2) makes it. Both relative to the data directory. */
+  link(from: string, to: string): void {
+    this.#do({ kind: 'link', inode: this.#named(from), name: to });
+  }
+
   #inode(fd: number): Inode {
     const inode = this.#open.get(fd);
     if (!inode) throw failure('EBADF');
@@ -196,7 +201,8 @@ export class MemoryDisk {
    */
   forgetUnsynced(fd: number): void {
     const inode = this.#inode(fd);
-    this.#settle((op) => 'inode' in op && op.inode === inode && op.kind !== 'link', false);
+    const isContent = (op: Op) => op.kind === 'write' || op.kind === 'truncate';
+    this.#settle((op) => isContent(op) && op.inode === inode, false);
   }
 
   /** The disk as the log's port. Calls take effect when they are made; all but writes answer in a later microtask. */
@@ -255,8 +261,7 @@ export class MemoryDisk {
           .map((name) => basename(name));
       },
       rename: async (from, to) => {
-        this.#named(nameOf(from));
-        this.#do({ kind: 'rename', from: nameOf(from), to: nameOf(to) });
+        this.#do({ kind: 'rename', inode: this.#named(nameOf(from)), from: nameOf(from), to: nameOf(to) });
       },
       unlink: async (path) => {
         this.#named(nameOf(path));
@@ -284,8 +289,8 @@ function applyName(names: Map<string, Inode>, op: Exclude<Op, { kind: 'write' | 
   if (op.kind === 'link') names.set(op.name, op.inode);
   else if (op.kind === 'unlink') names.delete(op.name);
   else {
-    // Where the name's own creation was lost, there is nothing to rename.
-    const inode = names.get(op.from);
+    // Where the name's own creation was lost, there is nothing to rename; another folder has the new name of its own.
+    const inode = names.get(op.from) ?? (dirname(op.from) === dirname(op.to) ? undefined : op.inode);
     if (!inode) return;
     names.delete(op.from);
     names.set(op.to, inode);

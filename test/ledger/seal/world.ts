@@ -50,15 +50,22 @@ export class TestClock {
 }
 
 export class World {
-  readonly dataDir = mkdtempSync(join(tmpdir(), 'tidemark-seal-'));
+  readonly dataDir: string;
   readonly clock = new TestClock();
   readonly records: TelemetryRecord[] = [];
-  readonly key: GatewayKey = loadOrCreateGatewayKey(this.dataDir);
+  readonly key: GatewayKey;
   /** Every checkpoint text that was ever signed, in order. */
   readonly signedTexts: string[] = [];
-  state = new StateStore(this.dataDir);
+  onSigned: (text: string) => void = () => undefined;
+  state: StateStore;
   /** Every checkpoint note that was swapped in, in order. */
   readonly signed: { size: number; note: string }[] = [];
+
+  constructor(dataDir = mkdtempSync(join(tmpdir(), 'tidemark-seal-'))) {
+    this.dataDir = dataDir;
+    this.key = loadOrCreateGatewayKey(dataDir);
+    this.state = new StateStore(dataDir);
+  }
 
   get ledgerDir(): string {
     return join(this.dataDir, 'ledger');
@@ -97,7 +104,9 @@ export class World {
       key: {
         publicKey: this.key.publicKey,
         sign: (message) => {
-          this.signedTexts.push(Buffer.from(message).toString());
+          const text = Buffer.from(message).toString();
+          this.signedTexts.push(text);
+          this.onSigned(text);
           return this.key.sign(message);
         },
       },
