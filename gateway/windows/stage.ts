@@ -9,7 +9,8 @@ import type { DerivedResult } from '../stage/derived.ts';
 import { type Derivation, runDerivation } from '../stage/deriving.ts';
 import type { StageContext } from '../stage/types.ts';
 import type { WindowsConfig } from './config.ts';
-import { TICK_TOPIC, TumblingWindows, type WindowResult } from './tumbling.ts';
+import { TICK_TOPIC, TumblingWindows } from './tumbling.ts';
+import type { WindowResult } from './window.ts';
 
 export interface WindowsStageConfig {
   readonly windows: WindowsConfig;
@@ -42,7 +43,7 @@ export function windowsStage(clock: Clock = systemClock) {
       figures: () => ({ ...windows.figures(), watermarkMs: windows.watermarkMs }),
       // The advance of time goes through the log like everything else, so that a replay sees it at the same place.
       idle: (nowMs, silentMs) => {
-        if (silentMs < idleMs || nowMs < windows.dueMs) return null;
+        if (silentMs < idleMs || !windows.wantsTick(nowMs)) return null;
         const empty = new Uint8Array(0);
         return {
           eventMs: nowMs,

@@ -1,31 +1,21 @@
-// Owns tumbling event-time windows: which aggregate a value belongs to, when a window is complete, its state as
+// Owns tumbling event-time windows: which windows a record counts in, when the gateway's clock was set back, the state as
 // bytes. A pure function of the records fed: reads no clock, no file, and appends nothing.
 import { SOURCE, type TelemetryRecord } from '../../ledger/format/record.ts';
 import { isClockFlagged } from '../codecs/clock.ts';
-import { topicMatcher } from '../codecs/topic-matcher.ts';
 import { StageStateError } from '../stage/deriving.ts';
 import { inputTopic } from '../stage/inputs.ts';
-import type { WindowConfig, WindowsConfig } from './config.ts';
+import type { WindowsConfig } from './config.ts';
+import type { Run } from './given-out.ts';
+import { NEVER, Window, type WindowResult } from './window.ts';
 
 /** Topic of the gateway's own record that lets event time go on while no device sends. */
 export const TICK_TOPIC = '$tidemark/tick';
 
-export interface FieldAggregate {
-  readonly count: number;
-  readonly min: number;
-  readonly max: number;
-  readonly mean: number;
-}
-
-/** One device's part of one completed window. */
-export interface WindowResult {
-  readonly window: string;
-  readonly device: string;
-  readonly sizeMs: number;
-  readonly startMs: number;
-  readonly endMs: number;
-  readonly fields: Readonly<Record<string, FieldAggregate>>;
-}
+/**
+ * Times of receipt in the log may go back by less than this without the clock having been set: they are taken when a message
+ * is admitted, and in its turn it may wait until a slow disk has written what came before (`ingest.fairness.queueBytes`).
+ */
+export const DISORDER_MS = 60_000;
 
 export interface WindowFigures {
   /** Window results given out. */
@@ -38,129 +28,26 @@ export interface WindowFigures {
   readonly ahead: number;
   readonly flagged: number;
   readonly overLimit: number;
+  /** Times the gateway's clock was seen to be set back by more than disorder in the log explains. */
+  readonly clockSteps: number;
   /** Aggregates held now. */
   readonly openSeries: number;
 }
 
 export type FieldsOf = (record: TelemetryRecord) => Iterable<readonly [field: string, value: number]>;
 
-interface Aggregate {
-  count: number;
-  min: number;
-  max: number;
-  mean: number;
-}
-
-type Devices = Map<string, Map<string, Aggregate>>;
-
-/** Records' receipt can stand at any time, so "nothing seen yet" needs its own value. */
-const NEVER = Number.NEGATIVE_INFINITY;
-
-class Window {
-  readonly config: WindowConfig;
-  readonly matches: (topic: string) => boolean;
-  /** Furthest event time seen, capped per record; the watermark is this less the allowed lateness. */
-  progressMs = NEVER;
-  emitted = 0;
-  late = 0;
-  ahead = 0;
-  flagged = 0;
-  overLimit = 0;
-  openSeries = 0;
-  /** Start of window → device → field. Few windows are open at once. */
-  readonly open = new Map<number, Devices>();
-  #earliestMs = Number.POSITIVE_INFINITY;
-
-  constructor(config: WindowConfig) {
-    this.config = config;
-    this.matches = topicMatcher(config.topics);
-  }
-
-  get watermarkMs(): number {
-    return this.progressMs - this.config.allowedLatenessMs;
-  }
-
-  /** When, by the gateway's clock, the earliest open window could be closed; infinite when none is open. */
-  get dueMs(): number {
-    return this.#earliestMs + this.config.sizeMs + this.config.allowedLatenessMs;
-  }
-
-  advance(progressMs: number): void {
-    if (progressMs > this.progressMs) this.progressMs = progressMs;
-  }
-
-  add(record: TelemetryRecord, fields: readonly (readonly [string, number])[]): void {
-    const { sizeMs, maxFutureMs } = this.config;
-    const { eventMs } = record;
-    if (eventMs > record.receivedMs + maxFutureMs) {
-      this.ahead += 1;
-      return;
-    }
-    const startMs = Math.floor(eventMs / sizeMs) * sizeMs;
-    if (startMs + sizeMs <= this.watermarkMs) {
-      this.late += 1;
-      return;
-    }
-    let known = this.open.get(startMs)?.get(record.device);
-    for (const [field, value] of fields) {
-      const aggregate = known?.get(field);
-      if (aggregate) take(aggregate, value);
-      else if (this.openSeries >= this.config.maxSeries || (known?.size ?? 0) >= this.config.maxFields)
-        this.overLimit += 1;
-      else known = this.put(startMs, record.device, field, { count: 1, min: value, max: value, mean: value });
-    }
-  }
-
-  put(startMs: number, device: string, field: string, aggregate: Aggregate): Map<string, Aggregate> {
-    const devices = this.open.get(startMs) ?? new Map<string, Map<string, Aggregate>>();
-    this.open.set(startMs, devices);
-    const fields = devices.get(device) ?? new Map<string, Aggregate>();
-    devices.set(device, fields);
-    fields.set(field, aggregate);
-    this.openSeries += 1;
-    if (startMs < this.#earliestMs) this.#earliestMs = startMs;
-    return fields;
-  }
-
-  /** Takes out every window that ends at or before the watermark, earliest first. */
-  complete(results: WindowResult[]): void {
-    const { name, sizeMs } = this.config;
-    while (this.#earliestMs + sizeMs <= this.watermarkMs) {
-      const startMs = this.#earliestMs;
-      for (const [device, fields] of this.open.get(startMs)!) {
-        const entries = [...fields].map(([field, aggregate]) => [field, finished(aggregate)] as const);
-        const endMs = startMs + sizeMs;
-        results.push({ window: name, device, sizeMs, startMs, endMs, fields: Object.fromEntries(entries) });
-        this.emitted += 1;
-        this.openSeries -= fields.size;
-      }
-      this.open.delete(startMs);
-      this.#earliestMs = Math.min(Number.POSITIVE_INFINITY, ...this.open.keys());
-    }
-  }
-}
-
-function take(aggregate: Aggregate, value: number): void {
-  aggregate.count += 1;
-  if (value < aggregate.min) aggregate.min = value;
-  if (value > aggregate.max) aggregate.max = value;
-  // Divided before subtracting, so that it cannot overflow.
-  aggregate.mean += value / aggregate.count - aggregate.mean / aggregate.count;
-}
-
-/** A running mean can pass its own bounds by a rounding. */
-function finished({ count, min, max, mean }: Aggregate): FieldAggregate {
-  return { count, min, max, mean: Math.min(max, Math.max(min, mean)) };
-}
-
 /**
  * All configured windows. Per window the watermark is the largest min(eventMs, receivedMs + maxAheadMs) seen, less
  * allowedLatenessMs: a device with a clock in the future moves it no further than its receipt allows. A tick moves it
  * to the tick's receivedMs. A record whose time admission has flagged belongs to no window and moves no watermark.
+ * Where the gateway's own clock was set back the watermark begins anew; a window given out before stays given out.
  */
 export class TumblingWindows {
   readonly #windows: readonly Window[];
   readonly #fieldsOf: FieldsOf;
+  /** Latest receipt since the clock was last set back. */
+  #latestMs = NEVER;
+  #clockSteps = 0;
 
   constructor(config: WindowsConfig, fieldsOf: FieldsOf) {
     this.#windows = config.map((window) => new Window(window));
@@ -171,8 +58,10 @@ export class TumblingWindows {
   feed(record: TelemetryRecord): WindowResult[] {
     const results: WindowResult[] = [];
     const topic = inputTopic(record);
-    if (record.source === SOURCE.gateway && record.topic === TICK_TOPIC) {
-      for (const window of this.#windows) window.advance(record.receivedMs);
+    const isTick = record.source === SOURCE.gateway && record.topic === TICK_TOPIC;
+    const receivedMs = this.#receipt(record, isTick, results);
+    if (isTick) {
+      for (const window of this.#windows) window.advance(receivedMs);
     } else if (topic !== null && isClockFlagged(record)) {
       for (const window of this.#windows) if (window.matches(topic)) window.flagged += 1;
     } else if (topic !== null) {
@@ -180,18 +69,37 @@ export class TumblingWindows {
       for (const window of this.#windows) {
         if (window.matches(topic)) {
           fields ??= [...this.#fieldsOf(record)];
-          if (fields.length > 0) window.add(record, fields);
+          if (fields.length > 0) window.add(record, receivedMs, fields);
         }
-        window.advance(Math.min(record.eventMs, record.receivedMs + window.config.maxAheadMs));
+        window.advance(Math.min(record.eventMs, receivedMs + window.config.maxAheadMs));
       }
     }
     for (const window of this.#windows) window.complete(results);
     return results;
   }
 
-  /** Gateway time from which a tick would close a window; infinite when none is open. */
-  get dueMs(): number {
-    return Math.min(Number.POSITIVE_INFINITY, ...this.#windows.map((window) => window.dueMs));
+  /** When the record came, as far as that can be believed; sees the clock being set back. */
+  #receipt({ source, receivedMs }: TelemetryRecord, isTick: boolean, results: WindowResult[]): number {
+    // What a stage made may have waited for a full disk since it was stamped, with a clock since put right.
+    if (!isTick && source > SOURCE.http)
+      return this.#latestMs === NEVER ? receivedMs : Math.min(receivedMs, this.#latestMs);
+    if (this.#isSetBack(receivedMs)) {
+      this.#clockSteps += 1;
+      this.#latestMs = receivedMs;
+      for (const window of this.#windows) window.stepBack(receivedMs, results);
+    } else if (receivedMs > this.#latestMs) this.#latestMs = receivedMs;
+    return receivedMs;
+  }
+
+  #isSetBack(nowMs: number): boolean {
+    return nowMs < this.#latestMs - DISORDER_MS;
+  }
+
+  /** Whether a tick at this gateway time would close a window. */
+  wantsTick(nowMs: number): boolean {
+    return this.#windows.some(
+      (window) => nowMs >= window.dueMs || (window.openSeries > 0 && this.#isSetBack(nowMs)),
+    );
   }
 
   /** Smallest of the windows' watermarks; null before the first record. */
@@ -209,25 +117,29 @@ export class TumblingWindows {
       ahead: sum((window) => window.ahead),
       flagged: sum((window) => window.flagged),
       overLimit: sum((window) => window.overLimit),
+      clockSteps: this.#clockSteps,
       openSeries: sum((window) => window.openSeries),
     };
   }
 
   /**
-   * State, version 1: UTF-8 JSON {"version":1,"windows":[{"name","sizeMs","progressMs"|null,"emitted","late","ahead",
-   * "flagged","overLimit","open":[[startMs,[[device,[[field,count,min,max,mean]…]]…]]…]}]}. Numbers in their shortest
-   * exact form, maps in insertion order, so that a restored operator goes on bit for bit.
+   * State, version 2: UTF-8 JSON {"version":2,"latestMs"|null,"clockSteps","windows":[{"name","sizeMs","progressMs"|null,
+   * "emitted","late","ahead","flagged","overLimit","givenBelowMs"|null,"given":[[firstMs,lastMs]…],
+   * "open":[[startMs,[[device,[[field,count,min,max,mean]…]]…]]…]}]}. Numbers in their shortest exact form, maps in
+   * insertion order, so that a restored operator goes on bit for bit. Version 1 has no `latestMs`, `clockSteps` and `given…`.
    */
   serialise(): Uint8Array {
     const windows = this.#windows.map((window) => ({
       name: window.config.name,
       sizeMs: window.config.sizeMs,
-      progressMs: window.progressMs === NEVER ? null : window.progressMs,
+      progressMs: numberOrNull(window.progressMs),
       emitted: window.emitted,
       late: window.late,
       ahead: window.ahead,
       flagged: window.flagged,
       overLimit: window.overLimit,
+      givenBelowMs: numberOrNull(window.given.floorMs),
+      given: window.given.runs,
       open: [...window.open].map(([startMs, devices]) => [
         startMs,
         [...devices].map(([device, fields]) => [
@@ -236,18 +148,23 @@ export class TumblingWindows {
         ]),
       ]),
     }));
-    return new TextEncoder().encode(JSON.stringify({ version: STATE_VERSION, windows }));
+    const latestMs = numberOrNull(this.#latestMs);
+    const state = { version: STATE_VERSION, latestMs, clockSteps: this.#clockSteps, windows };
+    return new TextEncoder().encode(JSON.stringify(state));
   }
 
   /**
    * Takes up a serialised state. A window is the same when name and size are; what was open of others, which the
-   * configuration no longer has, is dropped: returns how many aggregates that were.
+   * configuration no longer has, is dropped: the answer says how many aggregates. Throws StageStateError for a
+   * version it does not know.
    */
   restore(state: Uint8Array): number {
     const saved = JSON.parse(new TextDecoder().decode(state)) as SavedState;
-    if (saved.version !== STATE_VERSION) {
+    if (saved.version !== STATE_VERSION && saved.version !== 1) {
       throw new StageStateError({ stage: 'windows', version: saved.version, known: STATE_VERSION });
     }
+    this.#latestMs = saved.latestMs ?? NEVER;
+    this.#clockSteps = saved.clockSteps ?? 0;
     let dropped = 0;
     for (const from of saved.windows) {
       const to = this.#windows.find(
@@ -267,15 +184,28 @@ export class TumblingWindows {
       to.ahead = from.ahead;
       to.flagged = from.flagged ?? 0;
       to.overLimit = from.overLimit;
+      if (from.given) to.given.restore(from.givenBelowMs ?? NEVER, from.given);
+      else this.#assumeGiven(to);
     }
     return dropped;
   }
+
+  /** Version 1: what was given out nobody knows, so all that is complete was; something came when progress says so. */
+  #assumeGiven({ config, progressMs, watermarkMs, given }: Window): void {
+    if (progressMs === NEVER) return;
+    given.raise(Math.floor(watermarkMs / config.sizeMs) * config.sizeMs);
+    this.#latestMs = Math.max(this.#latestMs, progressMs - config.maxAheadMs);
+  }
 }
 
-const STATE_VERSION = 1;
+const numberOrNull = (value: number): number | null => (value === NEVER ? null : value);
+
+const STATE_VERSION = 2;
 
 interface SavedState {
   readonly version: number;
+  readonly latestMs?: number | null;
+  readonly clockSteps?: number;
   readonly windows: readonly {
     readonly name: string;
     readonly sizeMs: number;
@@ -286,6 +216,8 @@ interface SavedState {
     /** Absent in states of 0.1. */
     readonly flagged?: number;
     readonly overLimit: number;
+    readonly givenBelowMs?: number | null;
+    readonly given?: readonly Run[];
     readonly open: readonly (readonly [
       startMs: number,
       devices: readonly (readonly [

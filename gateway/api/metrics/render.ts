@@ -6,7 +6,7 @@ import { LEDGER } from './ledger.ts';
 import { LOG } from './log.ts';
 import type { Metric, MetricFigures } from './metric.ts';
 import { MQTT } from './mqtt.ts';
-import { SPARKPLUG, STAGES } from './stages.ts';
+import { SPARKPLUG, STAGES, WINDOWS } from './stages.ts';
 
 const METRICS: readonly Metric[] = [
   ...GATEWAY,
@@ -14,6 +14,7 @@ const METRICS: readonly Metric[] = [
   ...INGEST,
   ...MQTT,
   ...STAGES,
+  ...WINDOWS,
   ...SPARKPLUG,
   ...LEDGER,
 ];

@@ -1,4 +1,4 @@
-// The metrics of the stages: lag, failures, and Sparkplug’s own.
+// The metrics of the stages: lag, failures, and those of windows and of Sparkplug.
 import type { StageFigures } from '../../stage/types.ts';
 import type { Status } from '../status.ts';
 import { counter, gauge, type Metric, type Read } from './metric.ts';
@@ -25,12 +25,33 @@ export const STAGES: readonly Metric[] = [
 ];
 
 /** Nothing where the stage is switched off. */
-const sparkplug = (figure: string): Read => {
+const figureOf = (stage: string, figure: string): Read => {
   return ({ status }) => {
-    const value = status.stages.sparkplug?.[figure];
+    const value = status.stages[stage]?.[figure];
     return typeof value === 'number' ? value : 0;
   };
 };
+
+const LEFT_OUT = ['late', 'ahead', 'flagged', 'overLimit'] as const;
+
+export const WINDOWS: readonly Metric[] = [
+  counter(
+    'windows_left_out_total',
+    'Records (overLimit: values) in no window: theirs had been given out; dated too far ahead; flagged for their time; no room.',
+    ({ status }) => {
+      const figures = status.stages.windows ?? {};
+      return Object.fromEntries(LEFT_OUT.map((reason) => [reason, Number(figures[reason] ?? 0)]));
+    },
+    'reason',
+  ),
+  counter(
+    'windows_clock_steps_total',
+    'Times windows saw the gateway’s clock set back, since the data directory was made.',
+    figureOf('windows', 'clockSteps'),
+  ),
+];
+
+const sparkplug = (figure: string): Read => figureOf('sparkplug', figure);
 
 export const SPARKPLUG: readonly Metric[] = [
   gauge('sparkplug_nodes', 'Sparkplug edge nodes whose births are known.', sparkplug('nodes')),

@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { windowsConfigSchema } from '../../../gateway/windows/config.ts';
-import { TICK_TOPIC, TumblingWindows, type WindowResult } from '../../../gateway/windows/tumbling.ts';
+import { TICK_TOPIC, TumblingWindows } from '../../../gateway/windows/tumbling.ts';
+import type { WindowResult } from '../../../gateway/windows/window.ts';
 import { offset } from '../../../ledger/format/brand.ts';
 import { SOURCE, type Source, type TelemetryRecord } from '../../../ledger/format/record.ts';
 
@@ -113,11 +114,11 @@ describe('tumbling windows', () => {
   test('a tick closes what is past its end; only the gateway can tick', () => {
     const windows = windowsOf([{ name: 'm', sizeMs: 1000, allowedLatenessMs: 500 }]);
     windows.feed(record({ eventMs: 1000 }));
-    expect(windows.dueMs).toBe(2500);
+    expect([windows.wantsTick(2_499), windows.wantsTick(2_500)]).toEqual([false, true]);
     expect(windows.feed(record({ ...tick(9_000), source: SOURCE.mqtt, eventMs: 9_000 }))).toEqual([]);
     expect(windows.feed(tick(2_499))).toEqual([]);
     expect(windows.feed(tick(2_500))).toMatchObject([{ startMs: 1000 }]);
-    expect(windows.dueMs).toBe(Number.POSITIVE_INFINITY);
+    expect(windows.wantsTick(1e15)).toBe(false);
   });
 
   test('topic filters choose the records of each window, all records move its watermark', () => {
@@ -175,7 +176,7 @@ describe('tumbling windows', () => {
   });
 
   test('a state of a later version is refused by its code', () => {
-    const state = new TextEncoder().encode('{"version":2,"windows":[]}');
+    const state = new TextEncoder().encode('{"version":3,"windows":[]}');
     expect(() => windowsOf([{ name: 'm' }]).restore(state)).toThrow(
       expect.objectContaining({ code: 'STAGE_STATE_VERSION' }),
     );
