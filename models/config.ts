@@ -77,6 +77,12 @@ const modelSchema = z.strictObject({
     .max(1024)
     .default(64)
     .describe('Fields scored of one record; further ones are skipped (counted).'),
+  optional: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Where onnxruntime-node is not installed: true, the gateway starts without the model and says so; false, it does not start.',
+    ),
 });
 
 export const modelsConfigSchema = z
@@ -86,7 +92,7 @@ export const modelsConfigSchema = z
     (models) => new Set(models.map((model) => model.name)).size === models.length,
     'model names must differ',
   )
-  .prefault([{ name: 'anomaly' }])
+  .prefault([{ name: 'anomaly', optional: true }])
   .describe('Models that run beside the data, one worker thread each. An empty list runs none.');
 
 export type ModelConfig = z.infer<typeof modelSchema>;

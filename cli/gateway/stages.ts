@@ -11,7 +11,7 @@ import { FormatError } from '../../ledger/format/errors.ts';
 import { parsePolicy } from '../../ledger/format/policy.ts';
 import { newBootId, type SealerConfig } from '../../ledger/seal/config.ts';
 import type { TimestampConfig } from '../../ledger/timestamp/config.ts';
-import { expectRuntime } from '../../models/installed.ts';
+import { runnable } from '../../models/installed.ts';
 import type { ModelStageConfig } from '../../models/stage.ts';
 import { withoutTelemetry } from '../../models/telemetry.ts';
 import type { ForwarderConfig } from '../../sync/config.ts';
@@ -43,7 +43,12 @@ export class Stages {
 
   constructor(config: GatewayConfig, origin: string, log: Log, shared: Shared) {
     withoutTelemetry();
-    if (config.models.length > 0) expectRuntime();
+    const models = runnable(config.models, (hint) =>
+      shared.logger.warn(
+        { hint },
+        'onnxruntime-node is not installed: no model runs, no anomalies are found',
+      ),
+    );
     this.#config = config;
     this.#log = log;
     this.#shared = shared;
@@ -73,7 +78,7 @@ export class Stages {
             }),
           ]
         : []),
-      ...config.models.map((model) =>
+      ...models.map((model) =>
         this.#host<ModelStageConfig>(`model:${model.name}`, '../../models/worker', { model, templates }),
       ),
       ...(config.cold ? [this.#host<ColdConfig>('cold', '../../gateway/cold/worker', config.cold)] : []),
