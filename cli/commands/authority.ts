@@ -1,10 +1,13 @@
 // `tidemark authority`: a cosigner for other people's gateways, until it is told to stop.
 import pino from 'pino';
+import { type TlsConfig, TlsError, TlsMaterial } from '../../gateway/access/tls.ts';
+import type { AuthorityConfig } from '../../ledger/authority/config.ts';
 import { type RunningAuthority, startAuthority } from '../../ledger/authority/server.ts';
 import { KeyError } from '../../ledger/keys/file.ts';
 import type { Invocation } from '../command.ts';
 import { loadAuthorityConfig } from '../config/authority.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
+import { watchCertificates } from '../gateway/certificates.ts';
 import { Signals } from '../signals.ts';
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
@@ -15,12 +18,13 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     { level: 'info', base: null, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ dest: 2, sync: true }),
   );
-  const authority = await startAuthority(config, logger).catch((error: unknown) => {
+  const tls = config.tls ? usableTls(() => TlsMaterial.load(tlsOf(config.tls!), 'tls')) : null;
+  const authority = await startAuthority(config, logger, { tls }).catch((error: unknown) => {
     const { code, message } = error as NodeJS.ErrnoException;
     if (error instanceof KeyError) throw new CommandError(EXIT.unable, error.message, { hint: error.hint });
     if (code === 'EADDRINUSE' || code === 'EACCES' || code === 'EADDRNOTAVAIL' || code === 'ENOENT')
       throw new CommandError(EXIT.unable, `the authority can't start: ${message}`, {
-        hint: 'see host, port and tls in its configuration',
+        hint: 'see host and port in its configuration',
       });
     throw error;
   });
@@ -29,22 +33,55 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     { name: config.name, verifierKey, url, gateways: config.gateways.length },
     'the authority is ready',
   );
-  signals.onReload(() => reload(authority, file, logger));
+  const stopWatching = watchCertificates(() => ({ tls }), logger);
+  signals.onReload(() => reload({ authority, tls }, file, logger));
   const signal = await signals.stop;
   logger.info({ signal }, 'stopping');
+  stopWatching();
   await authority.close();
   return EXIT.ok;
 }
 
-/** A file that cannot be used changes nothing. */
-function reload(authority: RunningAuthority, file: string, logger: pino.Logger): void {
+interface Running {
+  readonly authority: RunningAuthority;
+  readonly tls: TlsMaterial | null;
+}
+
+/** A file that cannot be used changes nothing. The certificate is read on every reload: a renewed one has the old name. */
+function reload({ authority, tls }: Running, file: string, logger: pino.Logger): void {
   try {
     const config = loadAuthorityConfig(file);
+    const wanted = tls && config.tls ? tlsOf(config.tls) : null;
+    const files = wanted && usableTls(() => tls!.read(wanted));
     const restart = authority.reload(config);
-    logger.info({ gateways: config.gateways.length, restart }, 'the configuration is in force');
+    if (files) tls!.use(files, wanted);
+    logger.info(
+      {
+        gateways: config.gateways.length,
+        restart,
+        ...(files && { certificate: files.fingerprint.slice(0, 16) }),
+      },
+      'the configuration is in force',
+    );
     if (restart.length > 0) logger.warn({ restart }, 'these settings wait for a restart');
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     logger.error({ err: error.message }, 'the configuration cannot be used: nothing has changed');
+  }
+}
+
+/** Whoever may submit is known by its signature: nobody is asked for a certificate. */
+const tlsOf = (files: NonNullable<AuthorityConfig['tls']>): TlsConfig => ({
+  ...files,
+  clientCertificates: 'none',
+  minVersion: 'TLSv1.2',
+});
+
+function usableTls<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof TlsError)) throw error;
+    throw new CommandError(EXIT.unable, error.message, { hint: error.hint, cause: error });
   }
 }

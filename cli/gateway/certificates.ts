@@ -1,4 +1,4 @@
-// Says in the log that a certificate of the gateway expires or has expired: at the start, and again each day. Renews nothing.
+// Says in the log that a certificate of this process expires or has expired: at the start, and again each day. Renews nothing.
 import type { Logger } from 'pino';
 import { type TlsMaterial, tlsWarning } from '../../gateway/access/tls.ts';
 

@@ -8,8 +8,12 @@ import { Mirror } from './mirror.ts';
 import type { AuthorityLogger } from './server.ts';
 import type { StoredHead } from './store.ts';
 
-/** Taken by use(); all other settings are those of the start. */
+/** Taken by use(), the certificate by whoever holds it; all other settings are those of the start. */
 const TAKEN: ReadonlySet<string> = new Set<keyof AuthorityConfig>(['gateways', 'allow']);
+
+/** TLS is switched on or off at a start only; its files may be others. */
+const isTaken = (key: keyof AuthorityConfig, before: AuthorityConfig, after: AuthorityConfig): boolean =>
+  TAKEN.has(key) || (key === 'tls' && (before.tls === undefined) === (after.tls === undefined));
 
 export class Served {
   readonly #started: AuthorityConfig;
@@ -69,7 +73,9 @@ export class Served {
     }
     const keys = Object.keys(config) as (keyof AuthorityConfig)[];
     return keys.filter(
-      (key) => !TAKEN.has(key) && JSON.stringify(config[key]) !== JSON.stringify(this.#started[key]),
+      (key) =>
+        !isTaken(key, this.#started, config) &&
+        JSON.stringify(config[key]) !== JSON.stringify(this.#started[key]),
     );
   }
 

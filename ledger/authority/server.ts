@@ -1,6 +1,5 @@
 // The authority over HTTP: add-checkpoint, its own view of each gateway, evidence, mirrors, metrics, health. Owns sockets and
 // who may submit; what is cosigned is witness.ts's decision.
-import { readFileSync } from 'node:fs';
 import {
   createServer,
   type IncomingMessage,
@@ -8,7 +7,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
+import { createServer as createTlsServer, type ServerOptions } from 'node:https';
 import { type AddressInfo, isIPv6 } from 'node:net';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { TLOG_SIZE_TYPE } from '../format/add-checkpoint.ts';
@@ -25,6 +24,19 @@ export interface AuthorityLogger {
   error(facts: object, message: string): void;
 }
 
+/** Certificate and key, read and checked; whoever holds it may put others in place while the authority runs. */
+export interface AuthorityTls {
+  readonly serverOptions: ServerOptions;
+  /** Makes the server take the certificates that come later. */
+  follow(server: { setSecureContext(options: ServerOptions): void }): void;
+}
+
+export interface AuthorityPorts {
+  readonly nowMs?: () => number;
+  /** Made of `config.tls`; it must be here where that is. */
+  readonly tls?: AuthorityTls | null;
+}
+
 export interface RunningAuthority {
   /** Verifier key text, for policies. */
   readonly verifierKey: string;
@@ -38,8 +50,9 @@ export interface RunningAuthority {
 export async function startAuthority(
   config: AuthorityConfig,
   logger: AuthorityLogger,
-  nowMs: () => number = Date.now,
+  { nowMs = Date.now, tls = null }: AuthorityPorts = {},
 ): Promise<RunningAuthority> {
+  if (config.tls && !tls) throw new TypeError('tls is configured, and no certificate given');
   const { key, heads } = openAuthority(config.dataDir);
   const evidence = new EvidenceFiles(config.dataDir, config.evidenceMax);
   const served = new Served(config, logger);
@@ -136,9 +149,7 @@ export async function startAuthority(
       if (!response.headersSent) send(response, 500, 'internal error\n');
     });
   };
-  const server: Server = config.tls
-    ? createTlsServer({ cert: readFileSync(config.tls.cert), key: readFileSync(config.tls.key) }, listener)
-    : createServer(listener);
+  const server = listenerOf(tls, listener);
   server.maxConnections = config.maxConnections;
   server.requestTimeout = config.requestTimeoutMs;
   server.headersTimeout = config.requestTimeoutMs;
@@ -157,7 +168,7 @@ export async function startAuthority(
   const host = isIPv6(config.host) ? `[${config.host}]` : config.host;
   return {
     verifierKey: formatVerifierKey(witness.verifierKey),
-    url: `${config.tls ? 'https' : 'http'}://${host}:${port}`,
+    url: `${tls ? 'https' : 'http'}://${host}:${port}`,
     reload: use,
     close: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
@@ -167,6 +178,13 @@ export async function startAuthority(
       heads.close();
     },
   };
+}
+
+function listenerOf(tls: AuthorityTls | null, listener: RequestListener): Server {
+  if (!tls) return createServer(listener);
+  const server = createTlsServer(tls.serverOptions, listener);
+  tls.follow(server);
+  return server;
 }
 
 class AuthorityMetrics {
