@@ -17,7 +17,9 @@ import type {
   IngestLogger,
   IngestSource,
   Outcome,
+  Part,
   RejectReason,
+  Shared,
   ShedReason,
   Submission,
 } from './types.ts';
@@ -39,7 +41,8 @@ export interface AdmissionOptions {
   readonly steadyClock?: () => number;
 }
 
-type Done = (outcome: Outcome) => void;
+/** `place`: of the record in its batch; 0 where it came by itself. */
+type Done = (outcome: Outcome, place: number) => void;
 type Shed = Extract<Outcome, { kind: 'shed' }>;
 
 const RETRY_MS = { overloaded: 250, 'disk-full': 5_000, unavailable: 5_000 } as const satisfies Record<
@@ -125,8 +128,28 @@ export class Admission {
   submit(submission: Submission, done: Done): void {
     this.#inFlight += 1;
     const verdict = this.#closing ? shed('unavailable') : this.#judge.judge(submission, this.#clock(), done);
-    if ('kind' in verdict) this.#finish(sourceName(submission.source), done, verdict);
+    if ('kind' in verdict) this.#finish(sourceName(submission.source), { done, place: 0 }, verdict);
     else this.#enter(verdict);
+  }
+
+  /** The same for parts [from, to) of a batch, in order. What they have in common is looked at once. */
+  submitParts(shared: Shared, parts: readonly Part[], from: number, to: number, done: Done): void {
+    const isFull = this.#options.pressure?.refusal(shared.unacknowledged === true) != null;
+    const common = this.#closing || isFull ? null : this.#judge.common(shared, this.#clock());
+    if (common === null) {
+      for (let place = from; place < to; place += 1) {
+        const { payload, json, nameLengths } = parts[place]!;
+        this.submit({ ...shared, payload, json, nameLengths }, (outcome) => done(outcome, place));
+      }
+      return;
+    }
+    const source = sourceName(shared.source);
+    for (let place = from; place < to; place += 1) {
+      this.#inFlight += 1;
+      const verdict = this.#judge.judgePart(common, parts[place]!, place, done);
+      if ('kind' in verdict) this.#finish(source, { done, place }, verdict);
+      else this.#enter(verdict, false);
+    }
   }
 
   /** Counts a refusal the adapter made itself, before there was a submission. */
@@ -167,32 +190,31 @@ export class Admission {
   }
 
   /** To the log, unless the record is known: then the answer is, or will be, the first one's. */
-  #enter(candidate: Candidate): void {
-    const { done } = candidate;
+  #enter(candidate: Candidate, askPressure = true): void {
     const source = sourceName(candidate.record.source);
     const known = this.#known(candidate);
-    if (known === 'stored') this.#finish(source, done, DUPLICATE);
-    else if (known === 'conflict') this.#finish(source, done, CONFLICT);
-    else if (known !== null && 'offset' in known)
-      this.#finish(source, done, { kind: 'duplicate', offset: known.offset });
-    else if (known !== null) {
+    if (known === null) this.#enterNew(candidate, source, askPressure);
+    else if (known === 'stored') this.#finish(source, candidate, DUPLICATE);
+    else if (known === 'conflict') this.#finish(source, candidate, CONFLICT);
+    else if ('offset' in known) this.#finish(source, candidate, { kind: 'duplicate', offset: known.offset });
+    else {
       // Not durable yet. Should the first one fail, this one comes here again and takes its place.
       known.waiting ??= [];
       known.waiting.push(() => this.#enter(candidate));
-    } else this.#enterNew(candidate, source);
+    }
   }
 
   /** Only what would take room is refused for the want of it: a repetition is answered, so that it ends. */
-  #enterNew(candidate: Candidate, source: IngestSource): void {
-    const { record, unacknowledged, lane, done } = candidate;
-    const refusal = this.#noRoom(record.device, unacknowledged);
+  #enterNew(candidate: Candidate, source: IngestSource, askPressure: boolean): void {
+    const { record, unacknowledged, lane } = candidate;
+    const refusal = this.#noRoom(record.device, unacknowledged, askPressure);
     if (refusal !== null) {
-      this.#finish(source, done, refusal);
+      this.#finish(source, candidate, refusal);
       return;
     }
     candidate.pending = this.#begin(candidate);
     if (this.#queue.offer(lane, candidate, unacknowledged)) return;
-    this.#finish(source, done, told(shed('overloaded'), unacknowledged));
+    this.#finish(source, candidate, told(shed('overloaded'), unacknowledged));
     this.#settle(candidate.pending, null);
   }
 
@@ -212,8 +234,8 @@ export class Admission {
     else this.#memory.duplicates.settle(pending, offset !== null);
   }
 
-  #noRoom(device: string, unacknowledged: boolean): Outcome | null {
-    const reason = this.#options.pressure?.refusal(unacknowledged) ?? null;
+  #noRoom(device: string, unacknowledged: boolean, askPressure: boolean): Outcome | null {
+    const reason = (askPressure ? this.#options.pressure?.refusal(unacknowledged) : null) ?? null;
     const waitMs = reason === null && !this.#rates.none ? this.#rates.admit(device, this.#steady()) : 0;
     if (reason === null && waitMs === 0) return null;
     const outcome: Shed =
@@ -222,12 +244,12 @@ export class Admission {
   }
 
   #append(candidate: Candidate): void {
-    const { record, done, pending, bytes } = candidate;
+    const { record, pending, bytes, misfit } = candidate;
     const source = sourceName(record.source);
     this.#options.log.append(record, (error, offset) => {
       if (error) {
         // Nothing of it is kept in the log. Answer first, so that the repetition is not told sooner than the original.
-        this.#finish(source, done, refusedByLog(error));
+        this.#finish(source, candidate, refusedByLog(error));
         this.#settle(pending, null);
       } else {
         // A crash from here on re-delivers at worst: the device saw no ack and retries; the guard, rebuilt from the
@@ -235,19 +257,22 @@ export class Admission {
         this.#memory.reached(offset);
         this.devices.seen(record.device, record.topic, record.receivedMs, offset, record.source);
         this.#counts.stored(candidate);
-        const apart = candidate.misfit === 'quarantine' ? { quarantined: true as const } : {};
-        this.#finish(source, done, { kind: 'stored', offset, ...apart });
+        const stored: Outcome =
+          misfit === 'quarantine'
+            ? { kind: 'stored', offset, quarantined: true }
+            : { kind: 'stored', offset };
+        this.#finish(source, candidate, stored);
         this.#settle(pending, offset);
       }
       this.#queue.finished(bytes);
     });
   }
 
-  #finish(source: IngestSource, done: Done, outcome: Outcome): void {
+  #finish(source: IngestSource, told: Pick<Candidate, 'done' | 'place'>, outcome: Outcome): void {
     this.#inFlight -= 1;
     this.#counts.outcome(source, outcome);
     try {
-      done(outcome);
+      told.done(outcome, told.place);
     } catch (error) {
       // One connection's trouble must not reach the log's writer, on whose stack this runs.
       this.#options.logger.error({ err: error, source }, 'answering a device failed');

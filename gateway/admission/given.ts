@@ -3,12 +3,14 @@
 import { isCbor, isLineProtocol } from '../codecs/content-type.ts';
 import { asBuffer, structuredPayload } from '../codecs/fields.ts';
 import { lineTimeMs } from '../codecs/line-fields.ts';
-import { mayContain, type Pointer, resolvePointer } from '../codecs/pointer.ts';
+import { mayBeNamed, mayContain, type Pointer, resolvePointer } from '../codecs/pointer.ts';
 import type { TopicMatch } from '../codecs/template.ts';
-import type { Submission } from './types.ts';
+import type { Part, Shared } from './types.ts';
 
 const ISO_8601 = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?$/;
 const ZONE = /(Z|[+-]\d\d:?\d\d)$/;
+
+type Given = Pick<Shared, 'eventMs' | 'sequence' | 'contentType'>;
 
 /** First bytes of a JSON text that can have members: white space, `{`, `[`. */
 const MAY_BEGIN_JSON: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0x7b, 0x5b]);
@@ -38,27 +40,31 @@ export class GivenReader {
   sequence: number | null = null;
 
   /** The protocol's word wins over the payload's. The payload is parsed only when it can contain what is missing. */
-  read(submission: Submission, match: TopicMatch): void {
-    this.eventMs = submission.eventMs;
-    this.sequence = submission.sequence;
-    const time = this.eventMs === null ? match.time : null;
-    const counter = this.sequence === null ? match.sequence : null;
-    const first = submission.payload[0];
-    if ((time === null && counter === null) || first === undefined) return;
-    if ('json' in submission) {
-      this.#readValue(submission.json, time, counter);
-      return;
-    }
-    if (!MAY_BEGIN_JSON.has(first)) {
-      this.#readOther(submission, time, counter, first);
-      return;
-    }
-    const text = asBuffer(submission.payload).toString('latin1');
-    const wantsTime = time !== null && mayContain(text, time);
-    const wantsCounter = counter !== null && mayContain(text, counter);
-    if (!wantsTime && !wantsCounter) return;
-    const json = structuredPayload(submission.payload, submission.contentType);
-    this.#readValue(json, wantsTime ? time : null, wantsCounter ? counter : null);
+  read({ eventMs, sequence, contentType }: Given, part: Part, match: TopicMatch): void {
+    this.eventMs = eventMs;
+    this.sequence = sequence;
+    const time = eventMs === null ? match.time : null;
+    const counter = sequence === null ? match.sequence : null;
+    const { payload, json, nameLengths } = part;
+    if ((time === null && counter === null) || payload.length === 0) return;
+    const first = payload[0]!;
+    if (json !== undefined) this.#readValue(json, time, counter);
+    else if (nameLengths !== undefined) {
+      const wantsTime = time !== null && mayBeNamed(nameLengths, time);
+      const wantsCounter = counter !== null && mayBeNamed(nameLengths, counter);
+      if (wantsTime || wantsCounter)
+        this.#readParsed(payload, contentType, wantsTime ? time : null, wantsCounter ? counter : null);
+    } else if (MAY_BEGIN_JSON.has(first)) {
+      const text = asBuffer(payload).toString('latin1');
+      const wantsTime = time !== null && mayContain(text, time);
+      const wantsCounter = counter !== null && mayContain(text, counter);
+      if (wantsTime || wantsCounter)
+        this.#readParsed(payload, contentType, wantsTime ? time : null, wantsCounter ? counter : null);
+    } else this.#readOther(payload, contentType, time, counter, first);
+  }
+
+  #readParsed(payload: Uint8Array, contentType: string, time: Pointer | null, counter: Pointer | null): void {
+    this.#readValue(structuredPayload(payload, contentType), time, counter);
   }
 
   #readValue(value: unknown, time: Pointer | null, counter: Pointer | null): void {
@@ -68,7 +74,8 @@ export class GivenReader {
 
   /** `first`: the payload's first byte. No CBOR map or array begins below 0x80. */
   #readOther(
-    { payload, contentType }: Submission,
+    payload: Uint8Array,
+    contentType: string,
     time: Pointer | null,
     counter: Pointer | null,
     first: number,

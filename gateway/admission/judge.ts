@@ -23,7 +23,7 @@ import {
 } from './record.ts';
 import { type Misfit, PayloadSchemas } from './schemas.ts';
 import { deviceProblem, TopicRules, type TopicVerdict } from './topics.ts';
-import type { Outcome, RejectReason, Submission } from './types.ts';
+import type { Outcome, Part, RejectReason, Shared, Submission } from './types.ts';
 
 const NO_BYTES = new Uint8Array(0);
 /** Fingerprints are unsigned. */
@@ -51,10 +51,22 @@ export interface Candidate {
   readonly lane: object | string;
   /** What it takes while it waits, more or less. */
   readonly bytes: number;
+  /** Its place in its batch. */
+  readonly place: number;
   /** Who is told; where it waits, and who waits for it. Admission's to set. */
-  done: (outcome: Outcome) => void;
+  done: (outcome: Outcome, place: number) => void;
   pending: Pending | PendingMessage | null;
   next: Candidate | null;
+}
+
+/** What has been decided for one record, or for all records of a batch. */
+export interface Common {
+  readonly shared: Shared;
+  readonly verdict: TopicVerdict;
+  readonly device: string;
+  readonly receivedMs: number;
+  readonly messageId: string | null;
+  readonly misfit: Misfit | null;
 }
 
 export class Judge {
@@ -71,56 +83,81 @@ export class Judge {
 
   judge(submission: Submission, receivedMs: number, done: Candidate['done']): Candidate | Rejection {
     const verdict = this.topics.verdict(submission.topic);
-    const device = submission.device ?? verdict.match.device ?? submission.fallbackDevice;
-    const refusal = this.#refusal(submission, verdict, device);
+    const device = deviceOf(submission, verdict);
+    const refusal = this.#tooLarge(submission) ?? this.#refusal(submission, verdict, device);
     if (refusal !== null) return refusal;
     const misfit = this.#schemas.misfit(submission);
     if (misfit?.mode === 'reject') return reject('invalid', misfit.detail);
-    this.#given.read(submission, verdict.match);
-    const { eventMs, sequence } = this.#given;
     const messageId = messageIdOf(submission);
     const problem = messageId === null ? null : idProblem(messageId);
     if (problem !== null) return reject('malformed', problem);
+    const shared = submission;
+    return this.#candidate({ shared, verdict, device, receivedMs, messageId, misfit }, submission, 0, done);
+  }
+
+  /** What holds for every record that has this in common; null: each must be judged by itself. */
+  common(shared: Shared, receivedMs: number): Common | null {
+    if (shared.messageId !== undefined || shared.headers !== undefined) return null;
+    const verdict = this.topics.verdict(shared.topic);
+    const device = deviceOf(shared, verdict);
+    if (this.#schemas.concern(shared.topic) || this.#refusal(shared, verdict, device) !== null) return null;
+    return { shared, verdict, device, receivedMs, messageId: null, misfit: null };
+  }
+
+  judgePart(common: Common, part: Part, place: number, done: Candidate['done']): Candidate | Rejection {
+    return this.#tooLarge(part) ?? this.#candidate(common, part, place, done);
+  }
+
+  #candidate(common: Common, part: Part, place: number, done: Candidate['done']): Candidate {
+    const { shared, verdict, device, receivedMs, messageId, misfit } = common;
+    const { payload } = part;
+    this.#given.read(shared, part, verdict.match);
+    const { eventMs, sequence } = this.#given;
     const clock = eventMs === null ? null : clockFlag(eventMs, receivedMs, this.#config.clock);
     const byId = messageId !== null && this.#config.duplicates.messageIds > 0;
     const bySequence = !byId && sequence !== null && this.#config.duplicates.window > 0;
-    const print =
-      byId || bySequence ? fingerprint(verdict.crc, submission.payload, byId ? null : eventMs) : NO_PRINT;
+    const print = byId || bySequence ? fingerprint(verdict.crc, payload, byId ? null : eventMs) : NO_PRINT;
     // The log tells a given time by its difference from the receipt; where there is none, a header says it.
-    const sameTime = submission.eventMs === receivedMs;
+    const sameTime = shared.eventMs === receivedMs;
     const quarantined = misfit?.mode === 'quarantine';
+    const headers = shared.headers ?? NO_HEADERS;
+    const isPlain = messageId === null && clock === null && misfit === null && !sameTime;
     return {
       record: {
         eventMs: eventMs ?? receivedMs,
         receivedMs,
-        topic: quarantined ? QUARANTINE_PREFIX + submission.topic : submission.topic,
+        topic: quarantined ? QUARANTINE_PREFIX + shared.topic : shared.topic,
         device,
         sequence,
-        source: submission.source,
-        contentType: submission.contentType,
-        headers: withOurs(submission.headers ?? NO_HEADERS, { messageId, clock, misfit, sameTime }),
-        payload: submission.payload,
+        source: shared.source,
+        contentType: shared.contentType,
+        headers: isPlain ? headers : withOurs(headers, { messageId, clock, misfit, sameTime }),
+        payload,
         salt: NO_BYTES,
       },
       print,
       digest: byId ? messageDigest(device, messageId) : null,
       clock,
       misfit: misfit?.mode ?? null,
-      unacknowledged: submission.unacknowledged === true,
-      lane: submission.connection ?? device,
-      bytes: submission.payload.length + RECORD_OVERHEAD_BYTES,
+      unacknowledged: shared.unacknowledged === true,
+      lane: shared.connection ?? device,
+      bytes: payload.length + RECORD_OVERHEAD_BYTES,
+      place,
       done,
       pending: null,
       next: null,
     };
   }
 
-  #refusal(submission: Submission, verdict: TopicVerdict, device: string): Rejection | null {
-    const { maxPayloadBytes, maxDeviceBytes } = this.#config;
-    const { payload, headers } = submission;
-    if (payload.length > maxPayloadBytes) {
-      return reject('too-large', `the payload has ${payload.length} bytes, the limit is ${maxPayloadBytes}`);
-    }
+  #tooLarge({ payload }: Part): Rejection | null {
+    const { maxPayloadBytes } = this.#config;
+    return payload.length > maxPayloadBytes
+      ? reject('too-large', `the payload has ${payload.length} bytes, the limit is ${maxPayloadBytes}`)
+      : null;
+  }
+
+  #refusal({ headers }: Shared, verdict: TopicVerdict, device: string): Rejection | null {
+    const { maxDeviceBytes } = this.#config;
     if (verdict.problem !== null) return reject('bad-topic', verdict.problem);
     const named = device === verdict.match.device;
     const problem = named ? verdict.deviceProblem : deviceProblem(device, maxDeviceBytes);
@@ -135,7 +172,10 @@ export class Judge {
   }
 }
 
-function messageIdOf({ messageId, headers }: Submission): string | null {
+const deviceOf = ({ device, fallbackDevice }: Shared, { match }: TopicVerdict): string =>
+  device ?? match.device ?? fallbackDevice;
+
+function messageIdOf({ messageId, headers }: Shared): string | null {
   return messageId ?? (headers ? headerText(headers, MESSAGE_ID_HEADER) : null);
 }
 

@@ -130,23 +130,10 @@ export class AdmissionMemory {
 
   /** The device's time as it was given, by protocol or payload; null where it gave none. */
   #givenMs(record: TelemetryRecord): number | null {
-    const { eventMs, receivedMs, topic, payload, contentType, sequence, headers } = record;
+    const { eventMs, receivedMs, payload, contentType, sequence, headers } = record;
     if (eventMs !== receivedMs || hasTimeHeader(headers)) return eventMs;
     const { match } = this.#topics.verdict(sentTopic(record));
-    const fallbackDevice = '';
-    this.#given.read(
-      {
-        source: record.source,
-        topic,
-        device: null,
-        fallbackDevice,
-        contentType,
-        payload,
-        sequence,
-        eventMs: null,
-      },
-      match,
-    );
+    this.#given.read({ eventMs: null, sequence, contentType }, { payload }, match);
     return this.#given.eventMs === null ? null : eventMs;
   }
 

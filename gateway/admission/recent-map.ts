@@ -26,12 +26,12 @@ export class RecentMap<V> {
 
   /** The value, which becomes the most recent. */
   touch(key: string): V | undefined {
+    // The one that has just been asked for is asked for again, mostly.
+    if (this.#newest?.key === key) return this.#newest.value;
     const node = this.#nodes.get(key);
     if (node === undefined) return undefined;
-    if (node !== this.#newest) {
-      this.#unlink(node);
-      this.#link(node);
-    }
+    this.#unlink(node);
+    this.#link(node);
     return node.value;
   }
 

@@ -124,6 +124,11 @@ export class PayloadSchemas {
     });
   }
 
+  /** Whether one is for this topic. */
+  concern(topic: string): boolean {
+    return this.#rules.length > 0 && this.#rules.some(({ matches }) => matches(topic));
+  }
+
   /** Null: it fits, or no schema is for its topic. */
   misfit(submission: Submission): Misfit | null {
     if (this.#rules.length === 0) return null;

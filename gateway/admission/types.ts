@@ -25,9 +25,16 @@ export interface Submission {
   readonly unacknowledged?: boolean;
   /** Stands for the connection or client it came by: who shares one waits together when the log is busy. */
   readonly connection?: object;
-  /** The payload as JSON where the adapter has parsed it already; absent: not parsed yet. */
+  /** The payload as JSON where the adapter has parsed it already; undefined: not parsed yet. */
   readonly json?: unknown;
+  /** Where the payload surely is JSON but is not parsed: which lengths its members' names have (codecs/json-lines.ts). */
+  readonly nameLengths?: number | undefined;
 }
+
+/** What a record of a batch has of its own … */
+export type Part = Pick<Submission, 'payload' | 'json' | 'nameLengths'>;
+/** … and what all records of the batch have in common. */
+export type Shared = Omit<Submission, keyof Part>;
 
 /** `invalid`: the payload does not fit the schema its topic has. */
 export type RejectReason = 'malformed' | 'bad-topic' | 'too-large' | 'not-allowed' | 'invalid';

@@ -1,4 +1,5 @@
 // JSON pointers (RFC 6901) into payloads. Reads own members only; a pointer that leads nowhere is undefined.
+import { lengthBit as bitOf } from './json-lines.ts';
 
 export interface Pointer {
   readonly tokens: readonly string[];
@@ -7,6 +8,8 @@ export interface Pointer {
    * null when the member could be an array element, which has no name in the text.
    */
   readonly needle: string | null;
+  /** The bit of JsonLine.nameLengths that is set where there may be the last member; 0 where it may have no name. */
+  readonly lengthBit: number;
 }
 
 /** Throws a RangeError when `text` is not a JSON pointer. */
@@ -18,7 +21,11 @@ export function parsePointer(text: string): Pointer {
     .map((token) => token.replaceAll('~1', '/').replaceAll('~0', '~'));
   const last = tokens.at(-1);
   const named = last !== undefined && !/^(0|[1-9][0-9]*)$/.test(last);
-  return { tokens, needle: named ? Buffer.from(JSON.stringify(last)).toString('latin1') : null };
+  return {
+    tokens,
+    needle: named ? Buffer.from(JSON.stringify(last)).toString('latin1') : null,
+    lengthBit: named ? bitOf(Buffer.byteLength(last)) : 0,
+  };
 }
 
 export function resolvePointer(value: unknown, pointer: Pointer): unknown {
@@ -36,3 +43,7 @@ export function resolvePointer(value: unknown, pointer: Pointer): unknown {
 export function mayContain(text: string, pointer: Pointer): boolean {
   return pointer.needle === null || text.includes(pointer.needle) || text.includes('\\');
 }
+
+/** The same of a JSON text without escapes, by the lengths of its members' names. */
+export const mayBeNamed = (nameLengths: number, { lengthBit }: Pointer): boolean =>
+  lengthBit === 0 || (nameLengths & lengthBit) !== 0;

@@ -1,20 +1,22 @@
 // Many records in one request: splits NDJSON, JSON arrays, CBOR sequences; submits each item, and answers once when the
 // last of them is durable or refused. Knows nothing of HTTP.
-import { isAscii } from 'node:buffer';
 import type { Admission } from '../../admission/admission.ts';
-import type { Outcome, RejectReason, ShedReason, Submission } from '../../admission/types.ts';
+import type { Outcome, Part, RejectReason, Shared, ShedReason } from '../../admission/types.ts';
 import { type CborItem, CborReader } from '../../codecs/cbor.ts';
+import { JsonLine } from '../../codecs/json-lines.ts';
 import { ArrayElements } from '../../codecs/json-scan.ts';
 import { detailOf, type Refused } from './refusal.ts';
 import type { Sliced } from './slices.ts';
 
 const LF = 0x0a;
 
-/** One record of a batch; `problem` says why it cannot be submitted at all. */
-export type BatchItem = { readonly number: number } & (
-  | { readonly payload: Buffer; readonly json: unknown; readonly problem: null }
-  | { readonly payload: Buffer; readonly problem: string }
-);
+/** One record of a batch. */
+export interface BatchItem extends Part {
+  readonly number: number;
+  readonly payload: Buffer;
+  /** Why it cannot be submitted at all. */
+  readonly problem: string | null;
+}
 
 /** What a batch may be. */
 export interface BatchLimits {
@@ -46,30 +48,35 @@ class Pace {
 
 /** Each line that is not blank is one JSON text. `body` is valid UTF-8. */
 export function* ndjsonItems(body: Buffer, limits: BatchLimits): Sliced<BatchItems> {
-  // Parsing from one text spares a text per line; in ASCII, places in the text are places in the bytes.
-  const text = isAscii(body) ? body.toString('latin1') : null;
   const items: BatchItem[] = [];
   const pace = new Pace();
+  const line = new JsonLine();
   let number = 0;
   for (let start = 0; start < body.length; ) {
-    const found = body.indexOf(LF, start);
-    const end = found === -1 ? body.length : found;
+    const isJson = line.read(body, start);
+    const end = isJson ? line.end : lineEnd(body, start);
     number += 1;
-    if (!isBlank(body, start, end)) {
+    if (isJson || !isBlank(body, start, end)) {
       if (items.length === limits.maxBatchLines) return 'too-many';
       const payload = body.subarray(start, end);
       // What is too long is refused anyway: it is not worth the time.
-      if (payload.length > limits.maxPayloadBytes)
-        items.push({ number, payload, json: undefined, problem: null });
-      else
-        items.push(
-          jsonItem(number, payload, text === null ? payload.toString('utf8') : text.slice(start, end)),
-        );
+      const isKnown = isJson || payload.length > limits.maxPayloadBytes;
+      const { nameLengths } = line;
+      items.push(
+        isKnown
+          ? { number, payload, json: undefined, nameLengths, problem: null }
+          : jsonItem(number, payload, payload.toString('utf8')),
+      );
     }
     if (pace.due(end - start)) yield;
     start = end + 1;
   }
   return items;
+}
+
+function lineEnd(body: Buffer, start: number): number {
+  const found = body.indexOf(LF, start);
+  return found === -1 ? body.length : found;
 }
 
 function isBlank(bytes: Buffer, start: number, end: number): boolean {
@@ -82,9 +89,10 @@ function isBlank(bytes: Buffer, start: number, end: number): boolean {
 
 function jsonItem(number: number, payload: Buffer, text: string): BatchItem {
   try {
-    return { number, payload, json: JSON.parse(text) as unknown, problem: null };
+    return { number, payload, json: JSON.parse(text) as unknown, nameLengths: undefined, problem: null };
   } catch (error) {
-    return { number, payload, problem: (error as SyntaxError).message };
+    const problem = (error as SyntaxError).message;
+    return { number, payload, json: undefined, nameLengths: undefined, problem };
   }
 }
 
@@ -197,21 +205,42 @@ export class BatchOutcomes {
 export function* submitBatch(
   admission: Admission,
   items: readonly BatchItem[],
-  shared: Omit<Submission, 'payload' | 'json'>,
+  shared: Shared,
   done: (result: BatchResult, refusal: Refused | null) => void,
 ): Sliced<void> {
   const outcomes = new BatchOutcomes(items.length, done);
-  const { messageId } = shared;
   const pace = new Pace();
-  for (const item of items) {
-    const { number, payload } = item;
-    if (pace.due(payload.length)) yield;
-    if (item.problem !== null) {
-      admission.countRefusal('http', 'malformed');
-      outcomes.add(number, { kind: 'reject', reason: 'malformed', detail: item.problem });
-      continue;
+  const onOutcome = (outcome: Outcome, place: number) => outcomes.add(items[place]!.number, outcome);
+  const submit = (from: number, to: number) =>
+    shared.messageId === undefined
+      ? admission.submitParts(shared, items, from, to, onOutcome)
+      : submitNamed(admission, items.slice(from, to), shared, outcomes);
+  let from = 0;
+  for (const [place, { number, payload, problem }] of items.entries()) {
+    const isDue = pace.due(payload.length);
+    if (isDue || problem !== null) {
+      submit(from, place);
+      from = place;
     }
-    const own = messageId === undefined ? shared : { ...shared, messageId: `${messageId}/${number}` };
-    admission.submit({ ...own, payload, json: item.json }, (outcome) => outcomes.add(number, outcome));
+    if (isDue) yield;
+    if (problem === null) continue;
+    from = place + 1;
+    admission.countRefusal('http', 'malformed');
+    outcomes.add(number, { kind: 'reject', reason: 'malformed', detail: problem });
+  }
+  submit(from, items.length);
+}
+
+function submitNamed(
+  admission: Admission,
+  items: readonly BatchItem[],
+  shared: Shared,
+  outcomes: BatchOutcomes,
+): void {
+  for (const { number, payload, json, nameLengths } of items) {
+    const messageId = `${shared.messageId}/${number}`;
+    admission.submit({ ...shared, messageId, payload, json, nameLengths }, (outcome) =>
+      outcomes.add(number, outcome),
+    );
   }
 }

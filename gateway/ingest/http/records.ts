@@ -3,7 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import { SOURCE } from '../../../ledger/format/record.ts';
 import type { Principal } from '../../access/types.ts';
-import type { Outcome, Submission } from '../../admission/types.ts';
+import type { Outcome, Shared } from '../../admission/types.ts';
 import { CborError, decodeCbor } from '../../codecs/cbor.ts';
 import { isCbor, isJsonMediaType } from '../../codecs/content-type.ts';
 import { cborItems, jsonArrayItems, ndjsonItems, type Split, submitBatch } from './batch.ts';
@@ -90,8 +90,6 @@ function batchKind(exchange: Exchange, { mediaType }: IngestHead): BatchKind | n
   if (NDJSON_TYPES.has(mediaType)) return NDJSON;
   return mediaType === 'application/cbor-seq' ? CBOR_SEQUENCE : null;
 }
-
-type Shared = Omit<Submission, 'payload' | 'json'>;
 
 function submissionOf({ request }: Exchange, principal: Principal, head: IngestHead): Shared {
   const { topic, device, sequence, eventMs, contentType, messageId } = head;
