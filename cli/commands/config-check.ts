@@ -6,7 +6,10 @@ import { EXIT, type ExitCode } from '../errors.ts';
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const json = invocation.flag('json');
   try {
-    const { file, overriddenBy } = loadConfig(invocation.positionals[0], process.env);
+    const { file, overriddenBy } = loadConfig(
+      invocation.positionals[0] ?? invocation.text('config'),
+      process.env,
+    );
     if (json) process.stdout.write(`${JSON.stringify({ ok: true, file, overriddenBy, problems: [] })}\n`);
     else {
       process.stdout.write(

@@ -6,8 +6,8 @@ export const CONFIG_COMMANDS: readonly CommandSpec[] = [
   {
     name: 'config check',
     summary: 'check the configuration; errors name file, line and field',
-    usage: '[FILE]',
-    options: { json: SHARED.json },
+    usage: '[FILE | --config FILE]',
+    options: { config: SHARED.config, json: SHARED.json },
     positionals: { min: 0, max: 1 },
     examples: [['tidemark config check /etc/tidemark/tidemark.yaml', 'exit 0 when it is right, 2 when not']],
     load: () => import('../commands/config-check.ts'),

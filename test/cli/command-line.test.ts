@@ -126,7 +126,10 @@ describe('configuration', () => {
   test('what `config show` prints is a configuration that `config check` accepts', async () => {
     const shown = await tidemark(['config', 'show'], '', folder);
     expect(shown.code).toBe(0);
-    expect((await check(shown.stdout)).code).toBe(0);
+    const checked = await check(shown.stdout);
+    expect(checked.code).toBe(0);
+    const asOption = await tidemark(['config', 'check', '--config', checked.file]);
+    expect(asOption).toMatchObject({ code: 0, stdout: checked.text });
   });
 
   test('`config schema` describes every key', async () => {
