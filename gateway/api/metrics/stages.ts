@@ -51,6 +51,15 @@ export const WINDOWS: readonly Metric[] = [
   ),
 ];
 
+const UNREAD = [
+  ['bytes', 'unreadBytes'],
+  ['definition', 'unreadDefinitions'],
+  ['malformed', 'unreadMalformed'],
+  ['too-large', 'unreadTooLarge'],
+  ['untyped', 'unreadUntyped'],
+  ['missing', 'unreadMissing'],
+] as const;
+
 const sparkplug = (figure: string): Read => figureOf('sparkplug', figure);
 
 export const SPARKPLUG: readonly Metric[] = [
@@ -78,7 +87,15 @@ export const SPARKPLUG: readonly Metric[] = [
     'Payloads that are not Sparkplug B, since start.',
     sparkplug('malformed'),
   ),
-  counter('sparkplug_unread_values_total', 'Values of kinds that are not read.', sparkplug('unreadValues')),
+  counter(
+    'sparkplug_unread_values_total',
+    'Metric values not decoded, by what keeps them from it.',
+    ({ status }) => {
+      const figures = status.stages.sparkplug ?? {};
+      return Object.fromEntries(UNREAD.map(([kind, figure]) => [kind, Number(figures[figure] ?? 0)]));
+    },
+    'kind',
+  ),
   counter(
     'sparkplug_rebirths_requested_total',
     'Rebirth commands sent to edge nodes, since start.',

@@ -44,11 +44,34 @@ const ingest: IngestFigures = {
   connections: { open: 7301, addresses: 7302, refused: { total: 7303, address: 7304 } },
 };
 
+const stages = {
+  windows: { late: 7401, ahead: 7402, flagged: 7403, overLimit: 7404, clockSteps: 7405 },
+  sparkplug: {
+    nodes: 7501,
+    nodesOnline: 7502,
+    devicesOnline: 7503,
+    values: 7504,
+    sequenceGaps: 7505,
+    unknownAliases: 7506,
+    withoutBirth: 7507,
+    malformed: 7508,
+    unreadBytes: 7509,
+    unreadDefinitions: 7510,
+    unreadMalformed: 7511,
+    unreadTooLarge: 7512,
+    unreadUntyped: 7513,
+    unreadMissing: 7514,
+    rebirthsRequested: 7515,
+    nodesForgotten: 7516,
+  },
+};
+
 let gateway: TestGateway;
 
 beforeAll(async () => {
   gateway = await startTestGateway({
     figures: ingest,
+    stages,
     before: [reading('pump-1', { value: 1 })],
     plugins: [
       (app) => {
@@ -67,10 +90,10 @@ const numbersIn = (value: unknown): number[] =>
 
 const metrics = async () => (await fetch(`${gateway.url}/metrics`)).text();
 
-test('every figure of MQTT, WebSocket and admission is a sample of its own', async () => {
+test('every figure of MQTT, WebSocket, admission, windows and Sparkplug is a sample of its own', async () => {
   const samples = [...(await metrics()).matchAll(/^(tidemark_\S+) (7\d{3})$/gm)];
   const shown = samples.map((match) => Number(match[2])).sort();
-  expect(shown).toEqual(numbersIn(ingest).filter(Boolean).sort());
+  expect(shown).toEqual(numbersIn([ingest, stages]).filter(Boolean).sort());
   expect(new Set(samples.map((match) => match[1])).size).toBe(samples.length);
 });
 

@@ -20,6 +20,7 @@ import { logConfigSchema } from '../../../gateway/log/config.ts';
 import { openLog } from '../../../gateway/log/log.ts';
 import type { Log } from '../../../gateway/log/types.ts';
 import { StageHost } from '../../../gateway/stage/host.ts';
+import type { StageFigures } from '../../../gateway/stage/types.ts';
 import { formatVerifierKey, verifierKey } from '../../../ledger/format/note.ts';
 import { type RecordInput, SOURCE } from '../../../ledger/format/record.ts';
 import { ledgerSchema, newBootId, type SealerConfig } from '../../../ledger/seal/config.ts';
@@ -50,6 +51,8 @@ export interface TestOptions {
   readonly http?: Partial<HttpConfig>;
   readonly seal?: boolean;
   readonly dashboardDir?: string;
+  /** Figures that stages would report. */
+  readonly stages?: Readonly<Record<string, StageFigures>>;
   readonly plugins?: ApiDeps['plugins'];
   /** Default: without names. */
   readonly access?: Access;
@@ -90,7 +93,7 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     deviceCount: () => gateway.devices.length,
     ingestFigures: () => options.figures ?? quietIngest(log.figures().end),
     pressure: () => ({ value: 0.25, parts: { log: 0.25, sealer: 0, forwarders: 0, disk: 0 } }),
-    stages: () => (sealer ? { sealer: sealer.figures } : {}),
+    stages: () => ({ ...(sealer ? { sealer: sealer.figures } : {}), ...options.stages }),
     ledgerDir: join(dataDir, 'ledger'),
     proofs,
     guard,
