@@ -54,6 +54,8 @@ const TICK = '$tidemark/tick';
 const DEVICE_SOURCES = 3;
 const GATEWAY_SOURCE = 6;
 const MAX_OFFENDERS = 20;
+/** Receipts that go back by more show that the gateway's clock was set back. */
+const DISORDER_MS = 60_000;
 /** Sums taken in another order differ in the last digits. */
 const TOLERANCE = 1e-9;
 
@@ -63,6 +65,8 @@ class OneWindow {
   /** Completed here, waiting for the gateway's own; removed when compared. */
   readonly awaited = new Map<string, Fields>();
   readonly given = new Set<string>();
+  /** Starts of windows that are over: they stay so when the clock is set back. */
+  readonly #over = new Set<number>();
   #progressMs = Number.NEGATIVE_INFINITY;
   #series = 0;
   completed = 0;
@@ -77,7 +81,7 @@ class OneWindow {
     const { eventMs, receivedMs, device } = record;
     if (eventMs > receivedMs + maxFutureMs) return;
     const startMs = Math.floor(eventMs / sizeMs) * sizeMs;
-    if (startMs + sizeMs <= this.#progressMs - allowedLatenessMs) return;
+    if (startMs + sizeMs <= this.#progressMs - allowedLatenessMs || this.#over.has(startMs)) return;
     const devices = this.#open.get(startMs) ?? new Map<string, Fields>();
     this.#open.set(startMs, devices);
     const own: Fields = devices.get(device) ?? new Map();
@@ -101,9 +105,20 @@ class OneWindow {
     if (toMs <= this.#progressMs) return;
     this.#progressMs = toMs;
     const { sizeMs, allowedLatenessMs } = this.settings;
+    this.#complete((startMs) => startMs + sizeMs <= toMs - allowedLatenessMs);
+  }
+
+  /** The gateway's clock was set back: what is open beyond the new time is over, and time begins anew. */
+  stepBack(nowMs: number): void {
+    this.#progressMs = Number.NEGATIVE_INFINITY;
+    this.#complete((startMs) => startMs > nowMs + this.settings.maxAheadMs);
+  }
+
+  #complete(isOver: (startMs: number) => boolean): void {
     for (const [startMs, devices] of this.#open) {
-      if (startMs + sizeMs > toMs - allowedLatenessMs) continue;
+      if (!isOver(startMs)) continue;
       this.#open.delete(startMs);
+      this.#over.add(startMs);
       for (const [device, fields] of devices) {
         this.#series -= fields.size;
         this.completed += 1;
@@ -123,6 +138,8 @@ export class WindowJudge {
   /** Windows that had begun before the first record heard may hold what was not heard. */
   #heardFromMs = Number.POSITIVE_INFINITY;
   #firstOffset = -1;
+  /** Latest receipt since the gateway's clock was last set back. */
+  #latestMs = Number.NEGATIVE_INFINITY;
 
   /** Windows that take other topics than all are left out: filters are not judged here. */
   constructor(settings: readonly WindowSettings[]) {
@@ -135,9 +152,10 @@ export class WindowJudge {
     const { topic, source, eventMs, receivedMs, device } = record;
     if (this.#firstOffset < 0) this.#firstOffset = record.offset;
     const name = RESULTS.exec(topic)?.[1];
+    const isTick = source === GATEWAY_SOURCE && topic === TICK;
+    if (isTick || source <= DEVICE_SOURCES) this.#seeClock(receivedMs);
     if (name !== undefined) this.#compare(name, record);
-    else if (source === GATEWAY_SOURCE && topic === TICK)
-      for (const window of this.#windows) window.advance(receivedMs);
+    else if (isTick) for (const window of this.#windows) window.advance(receivedMs);
     else if (source <= DEVICE_SOURCES && !topic.startsWith('$')) {
       // A time that cannot be right is in no window and moves no watermark.
       if (record.headers.some(([header]) => header === CLOCK_FLAG)) return;
@@ -149,6 +167,13 @@ export class WindowJudge {
         window.advance(Math.min(eventMs, receivedMs + window.settings.maxAheadMs));
       }
     }
+  }
+
+  #seeClock(nowMs: number): void {
+    if (nowMs < this.#latestMs - DISORDER_MS) {
+      this.#latestMs = nowMs;
+      for (const window of this.#windows) window.stepBack(nowMs);
+    } else this.#latestMs = Math.max(this.#latestMs, nowMs);
   }
 
   verdict(): WindowVerdict {

@@ -5,8 +5,9 @@
 // sampleIntervalMs: then they are averaged into one sample per such interval, complete when the first value after it
 // comes, so that a fast series costs no more than a slow one. A value older than the
 // newest is out of order and skipped. A series silent for longer than maxGapMs and 20 usual intervals, or set back in
-// time as far, starts its window afresh and keeps its calibration. A value dated more than maxAheadMs after its
-// receipt is skipped: else one wrong clock would make everything after it out of order.
+// time as far, starts its window afresh and keeps its calibration. A value dated more than MAX_AHEAD_MS after its
+// receipt is skipped: else one wrong clock would make everything after it out of order. Where it is the gateway's clock
+// that was wrong, and has been set back by more than that, the series starts its window afresh as well.
 import { type Calibration, newCalibration } from './anomaly.ts';
 
 export interface SeriesSettings {
@@ -112,7 +113,7 @@ export class SeriesStore {
   add(device: string, field: string, value: number, eventMs: number, receivedMs: number): Addition {
     if (eventMs > receivedMs + MAX_AHEAD_MS) return SKIPPED;
     const series = this.#find(device, field);
-    if (!this.#inTime(series, eventMs)) return SKIPPED;
+    if (!this.#inTime(series, eventMs, receivedMs)) return SKIPPED;
     const { sampleIntervalMs } = this.#settings;
     const fast = series.intervalMs < sampleIntervalMs;
     const sampleMs = fast ? Math.floor(eventMs / sampleIntervalMs) * sampleIntervalMs : eventMs;
@@ -191,14 +192,16 @@ export class SeriesStore {
   }
 
   /** False when the value is out of order. Learns the interval, restarts the window at a gap. */
-  #inTime(series: Series, atMs: number): boolean {
+  #inTime(series: Series, atMs: number, receivedMs: number): boolean {
     const sinceMs = atMs - series.lastMs;
     if (Number.isNaN(sinceMs)) {
       series.lastMs = atMs;
       return true;
     }
     const usualMs = Number.isNaN(series.intervalMs) ? 0 : series.intervalMs;
-    if (Math.abs(sinceMs) > Math.max(this.#settings.maxGapMs, GAP_INTERVALS * usualMs)) {
+    // No value is taken from so far ahead: the gateway's own clock has been set back since.
+    const isSetBack = series.lastMs > receivedMs + MAX_AHEAD_MS;
+    if (isSetBack || Math.abs(sinceMs) > Math.max(this.#settings.maxGapMs, GAP_INTERVALS * usualMs)) {
       series.restart();
     } else {
       if (sinceMs < 0) return false;

@@ -61,6 +61,19 @@ describe('series', () => {
     }
   });
 
+  test('a slow series does not wait for the time of a gateway clock that was five minutes ahead', () => {
+    const store = storeOf();
+    const minutes = Array.from({ length: 12 }, (_, at) => (at + 1) * 60_000);
+    addAt(store, [0, 4_000, ...minutes]);
+    const nowMs = 13 * 60_000;
+    expect(addAt(store, [nowMs + 300_000, nowMs])).toEqual(['window', 'waiting']);
+    expect(seriesOf(store).held).toBe(1);
+    // A device whose clock is ahead, by less than is skipped, has not been set back.
+    store.add('pump', 'v', 1, nowMs + 119_000, nowMs + 60_000);
+    expect(store.add('pump', 'v', 2, nowMs + 60_000, nowMs + 60_000).kind).toBe('skipped');
+    expect(seriesOf(store).held).toBe(2);
+  });
+
   test('a series that is slow by nature has no gaps', () => {
     const store = storeOf({ maxGapMs: 1000 });
     addAt(
