@@ -1,8 +1,9 @@
-// The stored timestamps of a gateway, each verified against the checkpoint beside it, for `tidemark audit`.
+// The external timestamps of a gateway, stored or shown over HTTP, each verified against its checkpoint, for `tidemark audit`.
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { FormatError } from '../ledger/format/errors.ts';
 import { parseNote } from '../ledger/format/note.ts';
+import { httpStampPage, type ShownStamp } from '../ledger/fsck/httpstamps.ts';
 import type { StampedCheckpoint, TokenVerdict } from '../ledger/fsck/timestamps.ts';
 import { readTimestamp, timestampSizes, timestampsDir } from '../ledger/timestamp/store.ts';
 import { imprintOf, TimestampError, verifyTimestamp } from '../ledger/timestamp/token.ts';
@@ -14,28 +15,54 @@ import { readText } from './trust.ts';
 const STAMPS_MAX = 10_000;
 
 /**
- * Of `--timestamps DIR`, else of the data directory that is audited; null where there is none to look into.
- * @throws CommandError for a folder or certificates that cannot be read
+ * Of `--timestamps DIR`, else of the data directory or gateway that is audited; null where there is none to look into.
+ * `since`: blocks that an audit before had checked, so that a gateway is asked only for what may be new.
+ * @throws CommandError for a folder or certificates that cannot be read, SourceError for a gateway that does not answer
  */
-export function stampedCheckpoints(
+export async function stampedCheckpoints(
   invocation: Invocation,
-  dataDir: string | null,
-): readonly StampedCheckpoint[] | null {
+  source: string,
+  since: number,
+): Promise<readonly StampedCheckpoint[] | null> {
   const folder = invocation.text('timestamps');
   const ca = invocation.text('tsa-ca');
   const trusted = ca === undefined ? undefined : readText(ca, 'certificate file');
   if (folder !== undefined && !existsSync(folder))
     throw new CommandError(EXIT.usage, `there is no folder ${folder}`);
-  const root = folder === undefined ? dataDir : holderOf(folder);
-  if (root === null) {
-    if (ca === undefined) return null;
-    throw new CommandError(EXIT.usage, '--tsa-ca needs timestamps: over HTTP there are none', {
+  if (folder === undefined && isUrl(source)) {
+    const shown = await shownBy(source, since, trusted);
+    if (shown !== null || ca === undefined) return shown;
+    throw new CommandError(EXIT.usage, '--tsa-ca needs timestamps, and this gateway is too old to show any', {
       hint: 'copy `timestamps` from the data directory and give it as --timestamps DIR',
     });
   }
+  const root = folder === undefined ? source : holderOf(folder);
   return timestampSizes(root)
     .slice(-STAMPS_MAX)
     .map((size) => read(root, size, trusted));
+}
+
+export const isUrl = (source: string): boolean => /^https?:\/\//.test(source);
+
+/** All, or those from just below what was checked before: one that was asked for then may have come since. */
+async function shownBy(
+  source: string,
+  since: number,
+  trusted: string | undefined,
+): Promise<StampedCheckpoint[] | null> {
+  const stamps: StampedCheckpoint[] = [];
+  let before: number | null = null;
+  while (stamps.length < STAMPS_MAX) {
+    const page: readonly ShownStamp[] | null = await httpStampPage(source, before);
+    if (page === null) return null;
+    for (const { size, note, token } of page)
+      stamps.push({ file: fileOf(size), note, verdict: verdictOf(note, token, trusted) });
+    const last = page.at(-1)?.size ?? 0;
+    // A page that does not lead down would be asked for again and again.
+    if (last <= since || (before !== null && last >= before)) break;
+    before = last;
+  }
+  return stamps.reverse();
 }
 
 /** The store goes by data directories; a copied folder keeps its name. */
@@ -46,18 +73,21 @@ function holderOf(folder: string): string {
   throw new CommandError(EXIT.usage, `${folder} is not a folder named timestamps, and has none in it`);
 }
 
+const fileOf = (size: number) => join('timestamps', `${size}.tsr`);
+
 function read(root: string, size: number, trusted: string | undefined): StampedCheckpoint {
-  const file = join('timestamps', `${size}.tsr`);
+  const file = fileOf(size);
   try {
     const { note, token } = readTimestamp(root, size);
-    return { file, note, verdict: verified(note, token, trusted) };
+    return { file, note, verdict: verdictOf(note, token, trusted) };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return { file, note: null, verdict: { problem: 'the checkpoint it stamps is not beside it' } };
+    return { file, note: null, verdict: verdictOf(null, new Uint8Array(0), trusted) };
   }
 }
 
-function verified(note: string, token: Buffer, trusted: string | undefined): TokenVerdict {
+function verdictOf(note: string | null, token: Uint8Array, trusted: string | undefined): TokenVerdict {
+  if (note === null) return { problem: 'the checkpoint it stamps is not beside it' };
   try {
     return verifyTimestamp(token, { imprint: imprintOf(parseNote(note).text), trusted });
   } catch (error) {

@@ -10,7 +10,7 @@ import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { Progress } from '../progress.ts';
-import { stampedCheckpoints } from '../stamped.ts';
+import { isUrl as isAddress, stampedCheckpoints } from '../stamped.ts';
 import { trustOf } from '../trust.ts';
 import { watch } from '../watch.ts';
 
@@ -19,7 +19,7 @@ const STALE_HEARTBEATS = 5;
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const given = invocation.positionals[0] ?? '';
-  const isUrl = /^https?:\/\//.test(given);
+  const isUrl = isAddress(given);
   const config = isUrl ? null : loadConfig(invocation.text('config'), process.env).config;
   const source = given || config!.dataDir;
   const token = process.env.TIDEMARK_TOKEN;
@@ -38,8 +38,9 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const trust = isUrl && !named ? null : trustOf(invocation, source);
   const progress = new Progress(invocation.flag('json') || invocation.flag('watch'));
   let state = stateFile === undefined ? undefined : readState(stateFile);
-  const options = (): AuditOptions => ({
-    stamps: stampedCheckpoints(invocation, isUrl ? null : source),
+  const options = async (): Promise<AuditOptions> => ({
+    // Before the history's head is read: one that is behind a timestamp has gone back.
+    stamps: await stampedCheckpoints(invocation, source, state?.position.size ?? 0),
     policy: trust?.policy,
     gatewayKey: trust?.gatewayKey,
     device,
@@ -53,9 +54,9 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
     onProgress: ({ phase, done, total }) => progress.show(`${phase}: ${done} of ${total}`),
     ...(sampleBlocks !== undefined && { records: 'sample' as const, sampleBlocks }),
   });
-  if (invocation.flag('watch'))
-    return watching(invocation, source, heartbeatMs, () => audit(source, options()));
-  const report = await audit(source, options()).catch((error: unknown) => {
+  const once = async () => audit(source, await options());
+  if (invocation.flag('watch')) return watching(invocation, source, heartbeatMs, once);
+  const report = await once().catch((error: unknown) => {
     if (!(error instanceof SourceError)) throw error;
     const isAway = isUrl && error.code === 'SOURCE_UNREACHABLE';
     throw new CommandError(isAway ? EXIT.unable : EXIT.usage, error.message, {

@@ -12,6 +12,7 @@ import { HttpIngest } from '../../gateway/ingest/http/ingest.ts';
 import { type MqttServer, startMqtt } from '../../gateway/ingest/mqtt/listener.ts';
 import { attachWebSocket, type WebSocketIngest } from '../../gateway/ingest/websocket/attach.ts';
 import { DurableEnd } from '../../gateway/log/signal.ts';
+import { timestampPage } from '../../ledger/timestamp/store.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import { VERSION } from '../version.ts';
 import type { Callers } from './callers.ts';
@@ -75,6 +76,7 @@ export async function openDoors(options: DoorsOptions, opened: Opened): Promise<
       log: { reader: spine.reader, figures: () => log.figures() },
       derived: spine.derived,
       proofs: spine.proofs,
+      timestamps: (before, limit) => timestampPage(dataDir, before, limit),
       guard,
       door,
       ingest,

@@ -127,7 +127,7 @@ export const PROOF_COMMANDS: readonly CommandSpec[] = [
       timestamps: {
         type: 'string',
         value: 'DIR',
-        about: 'stored timestamps to check (default: those of the data directory that is audited)',
+        about: 'stored timestamps to check (default: those of the data directory or gateway that is audited)',
       },
       'tsa-ca': {
         type: 'string',

@@ -40,6 +40,13 @@ export interface GatewayIdentity {
   readonly startedMs: number;
 }
 
+/** A timestamp token (DER) and the signed checkpoint it stamps; null where that is not there. */
+export interface TimestampFiles {
+  readonly size: number;
+  readonly note: string | null;
+  readonly token: Uint8Array;
+}
+
 export interface ApiDeps {
   readonly config: HttpConfig;
   /** Read from `config.tls`, where it is there: the server then speaks HTTPS. */
@@ -62,6 +69,8 @@ export interface ApiDeps {
   /** `<dataDir>/ledger`: checkpoint and tiles. */
   readonly ledgerDir: string;
   readonly proofs: ProofSource;
+  /** External timestamps of fewer than `before` blocks, that of the most first, at most `limit`. */
+  timestamps(before: number, limit: number): Promise<readonly TimestampFiles[]>;
   /** Built dashboard; when index.html is missing there, `/` says how to build it. */
   readonly dashboardDir: string;
   /** Shared with the WebSocket upgrades of the port. */

@@ -25,6 +25,7 @@ import { provenanceRoutes } from './routes/provenance.ts';
 import { recordRoutes } from './routes/records.ts';
 import { statusRoutes } from './routes/status.ts';
 import { tailRoutes } from './routes/tail.ts';
+import { timestampRoutes } from './routes/timestamps.ts';
 import { SealedBlocks } from './sealed.ts';
 import { readStatus } from './status.ts';
 import { Tail, tailEvent } from './tail.ts';
@@ -54,6 +55,7 @@ export async function createHttpServer(deps: ApiDeps): Promise<FastifyInstance> 
   recordRoutes(app, deps.log.reader, gate, config.maxReadBytes);
   proofRoutes(app, deps.log.reader, deps.proofs, gate);
   provenanceRoutes(app, deps.log.reader, deps.proofs, gate, deps.stages);
+  timestampRoutes(app, deps.timestamps, gate);
   deviceRoutes(app, deps);
   derivedRoutes(app, deps.derived, config.derivedKept);
   blockRoutes(app, sealed);

@@ -245,6 +245,11 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
       ],
     },
   ),
+  'GET /api/v1/timestamps': read(
+    'External timestamps (RFC 3161), newest first',
+    answer('Tokens, each with the signed checkpoint it stamps.', ref('Timestamps')),
+    { parameters: [limit, query('before', integer, 'Of fewer blocks than this.')] },
+  ),
   'GET /api/v1/blocks': read('Newest blocks first', answer('Blocks.', ref('Blocks')), {
     parameters: [limit],
   }),

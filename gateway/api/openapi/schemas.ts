@@ -79,6 +79,10 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   Proof: { type: 'object', description: 'A proof file: see docs/formats.md.' },
   DeviceProof: objectOf({ height: integer, device: text, proof: { type: 'array' } }),
   Leaves: objectOf({ runs: listOf(objectOf({ first: integer, hashes: text })) }),
+  Timestamps: objectOf({
+    timestamps: listOf(objectOf({ size: integer, checkpoint: nullable('string'), token: text })),
+    next: nullable('integer'),
+  }),
   Provenance: objectOf({
     record: { type: 'object' },
     madeFrom: nullable('object'),

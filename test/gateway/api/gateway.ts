@@ -25,6 +25,7 @@ import { formatVerifierKey, verifierKey } from '../../../ledger/format/note.ts';
 import { type RecordInput, SOURCE } from '../../../ledger/format/record.ts';
 import { ledgerSchema, newBootId, type SealerConfig } from '../../../ledger/seal/config.ts';
 import { loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
+import { timestampPage } from '../../../ledger/timestamp/store.ts';
 
 export const ORIGIN = 'test.example/gw';
 const text = new TextEncoder();
@@ -96,6 +97,7 @@ export async function startTestGateway(options: TestOptions = {}): Promise<TestG
     stages: () => ({ ...(sealer ? { sealer: sealer.figures } : {}), ...options.stages }),
     ledgerDir: join(dataDir, 'ledger'),
     proofs,
+    timestamps: (before, limit) => timestampPage(dataDir, before, limit),
     guard,
     door,
     ingest: options.ingest?.(door) ?? { handle: () => false, routes: [], takeConnections: () => {} },

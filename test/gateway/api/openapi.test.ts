@@ -143,6 +143,8 @@ const EXAMPLES: readonly [
   ['GET', '/api/v1/blocks/99/devices/x', '/api/v1/blocks/{height}/devices/{device}'],
   ['GET', '/api/v1/leaves?from=0&end=9', '/api/v1/leaves'],
   ['GET', '/api/v1/leaves?from=9&end=0', '/api/v1/leaves'],
+  ['GET', '/api/v1/timestamps?limit=2&before=9', '/api/v1/timestamps'],
+  ['GET', '/api/v1/timestamps?before=x', '/api/v1/timestamps'],
   ['GET', '/api/v1/critical', '/api/v1/critical'],
   ['GET', '/api/v1/devices', '/api/v1/devices'],
   ['GET', '/api/v1/devices?sort=x', '/api/v1/devices'],

@@ -9,7 +9,8 @@ import { openReader } from '../../../gateway/log/reader.ts';
 import type { StageFigures } from '../../../gateway/stage/types.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
 import { parseCheckpoint } from '../../../ledger/format/checkpoint.ts';
-import { parseNote } from '../../../ledger/format/note.ts';
+import { formatNote, parseNote, parseVerifierKey } from '../../../ledger/format/note.ts';
+import { loadGatewayKey } from '../../../ledger/seal/key.ts';
 import { timestampSchema } from '../../../ledger/timestamp/config.ts';
 import { timestampStage } from '../../../ledger/timestamp/stage.ts';
 import { readTimestamp, storeTimestamp, timestampSizes } from '../../../ledger/timestamp/store.ts';
@@ -19,6 +20,8 @@ import {
   timestampRequest,
   verifyTimestamp,
 } from '../../../ledger/timestamp/token.ts';
+import { reading, startTestGateway } from '../../gateway/api/gateway.ts';
+import { tidemark } from '../../support/processes.ts';
 import { GatewayDir, inputs } from '../fsck/gateway.ts';
 import { noOpenssl, startTsa, type Tsa } from './tsa.ts';
 
@@ -242,5 +245,67 @@ describe.skipIf(noOpenssl !== null)('timestamps', () => {
     const other = await startTsa();
     onTestFinished(() => other.close());
     expect(audit(dir, '--tsa-ca', other.caFile).codes).toEqual(['TIMESTAMP_WRONG', 'TIMESTAMP_WRONG']);
+  });
+
+  test('an audit over HTTP is shown all of them, and believes none: what does not fit is found', async () => {
+    const gateway = await startTestGateway({
+      seal: true,
+      before: [reading('pump-1', 1), reading('pump-1', 2)],
+    });
+    onTestFinished(() => gateway.close());
+    const { dataDir, publicKey, url } = gateway;
+    const checkpoint = join(dataDir, 'ledger/checkpoint');
+    const sealed = (more: number) =>
+      vi.waitFor(
+        async () => {
+          const { ledger } = (await (await fetch(`${url}/api/v1/status`)).json()) as {
+            ledger: { sealed: number };
+          };
+          expect(ledger.sealed).toBe(more);
+        },
+        { timeout: 30_000, interval: 50 },
+      );
+    const stamp = (note: string) => {
+      const { text } = parseNote(note);
+      const { size } = parseCheckpoint(text);
+      storeTimestamp(dataDir, { size, note, token: tsa.reply(timestampRequest(imprintOf(text), nonce)) });
+      return size;
+    };
+    const state = join(dataDir, 'audit.state');
+    const audit = async (...more: string[]) => {
+      const { stdout, stderr, code } = await tidemark(['audit', url, '--key', publicKey, ...more]);
+      const codes = [...stdout.matchAll(/^error +([A-Z_]+)/gm)].map(([, found]) => found);
+      return { code, stdout, stderr, codes };
+    };
+    await sealed(2);
+    expect((await audit('--tsa-ca', tsa.caFile)).stdout).not.toContain('sound');
+    stamp(readFileSync(checkpoint, 'utf8'));
+    await gateway.appendDerived([reading('pump-1', 3)]);
+    await sealed(3);
+    const size = stamp(readFileSync(checkpoint, 'utf8'));
+    const good = await audit('--tsa-ca', tsa.caFile, '--state', state);
+    expect(good.stdout).toContain(`2 of 2 sound; the newest: ${size} blocks existed at`);
+    expect(good).toMatchObject({ code: 0, codes: [], stderr: '' });
+    // Those that came meanwhile may be of blocks that were audited before.
+    expect((await audit('--state', state)).stdout).toContain('2 of 2 sound');
+
+    // A history that is shorter than what was stamped, by the gateway's own key.
+    const { text } = parseNote(readFileSync(checkpoint, 'utf8'));
+    const later = text.replace(/\n\d+\n/, `\n${size + 100}\n`);
+    const { name, keyId } = parseVerifierKey(publicKey);
+    const signature = loadGatewayKey(dataDir)!.sign(Buffer.from(later));
+    stamp(formatNote({ text: later, signatures: [{ name, keyId, signature }] }));
+    expect((await audit()).codes).toEqual(['ROLLED_BACK']);
+    rmSync(join(dataDir, 'timestamps', `${size + 100}.tsr`));
+
+    // More than one answer holds, each beside the wrong checkpoint; and one that is no token at all.
+    const found = readTimestamp(dataDir, size);
+    for (let other = 0; other < 60; other += 1)
+      storeTimestamp(dataDir, { ...found, size: size + 1 + other, note: text });
+    storeTimestamp(dataDir, { ...found, token: randomBytes(70_000) });
+    const bad = await audit();
+    expect(new Set(bad.codes)).toEqual(new Set(['TIMESTAMP_WRONG']));
+    expect(bad.stdout).toContain('1 of 62 sound');
+    expect(bad.code).toBe(1);
   });
 });
