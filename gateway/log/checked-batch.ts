@@ -1,7 +1,7 @@
 // Owns one batch whose checksum has been checked, for all who read it in this thread: unpacked once, with the places
 // of its records remembered as they are walked.
 import { type BatchHeader, whyForeign } from './batch.ts';
-import { RecordDecoder, RecordMarks, type RecordRun, runOfBatch } from './record-decoder.ts';
+import { BatchRun, RecordDecoder, RecordMarks } from './record-decoder.ts';
 import type { TextCache } from './text-cache.ts';
 
 export class CheckedBatch {
@@ -12,7 +12,7 @@ export class CheckedBatch {
   readonly #at: number;
   readonly #marks = new RecordMarks();
   readonly #onUnpacked: (plainBytes: number) => void;
-  #run: RecordRun | null = null;
+  #run: BatchRun | null = null;
 
   constructor(
     header: BatchHeader,
@@ -30,7 +30,7 @@ export class CheckedBatch {
   /** Reads its records from offset `from` on. FormFault when it does not unpack. Only where `foreign` is null. */
   decoder(from: number, texts: TextCache): RecordDecoder {
     if (!this.#run) {
-      this.#run = runOfBatch(this.header, this.#bytes, this.#at);
+      this.#run = new BatchRun(this.header, this.#bytes, this.#at);
       if (this.#run.bytes !== this.#bytes) this.#onUnpacked(this.#run.bytes.length);
     }
     return new RecordDecoder(this.#run, texts, from, this.#marks);

@@ -44,7 +44,7 @@
 import { crc32c } from '@node-rs/crc32';
 import { type BatchHeader, CODEC, codecOf, whyForeign } from './batch.ts';
 import { type Key, KeyTable } from './key-table.ts';
-import { RecordDecoder, type RecordGlance, runOfBatch } from './record-decoder.ts';
+import { BatchRun, RecordDecoder, type RecordGlance } from './record-decoder.ts';
 import { TextCache } from './text-cache.ts';
 import { writeInt32, writeInt64 } from './varint.ts';
 
@@ -115,7 +115,7 @@ export class KeyIndexBuilder {
     // Beside others it would only be read in vain.
     if (splits || this.#position - this.#openFrom + header.sizeBytes > MAX_SPAN_BYTES) this.#close();
     if (this.#openFrom < 0) this.#open(this.#position, header.baseOffset, WHOLE_BATCHES, 0);
-    const run = runOfBatch(header, bytes, at);
+    const run = new BatchRun(header, bytes, at);
     const decoder = new RecordDecoder(run, this.#texts);
     let summed = at;
     const record = this.#glance;

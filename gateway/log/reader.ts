@@ -34,7 +34,10 @@ export interface OpenReaderOptions {
 
 export type FileLogReader = SearchableLogReader;
 
-const DEFAULT_MAX_BYTES = 1024 * 1024;
+/** Records of one fetch are to be garbage before a worker's young heap is full. */
+const DEFAULT_MAX_BYTES = 256 * 1024;
+/** Read by key index in one go. */
+const SPANS_MAX_BYTES = 1024 * 1024;
 /** Positions remembered, so that this many consumers of one reader go on without seeking. */
 const MAX_CURSORS = 4;
 /** Newer records are hardly ever covered by an index yet: not asked for there. */
@@ -110,7 +113,7 @@ export class FileReader implements SearchableLogReader {
     const maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
     const maxRecords = options.maxRecords ?? Number.POSITIVE_INFINITY;
     const enoughBytes = Math.min(options.minBytes ?? 1, maxBytes);
-    const found: TelemetryRecord[] = [];
+    let found: TelemetryRecord[] = [];
     let bytes = 0;
     let next: number = from;
     for (;;) {
@@ -128,7 +131,7 @@ export class FileReader implements SearchableLogReader {
           return null;
         });
         if (run === null) return found;
-        for (const record of run.records) found.push(record);
+        found = found.length === 0 ? run.records : found.concat(run.records);
         bytes += run.bytes;
         next = run.next;
         if (found.length > 0 && (found.length >= maxRecords || bytes >= enoughBytes)) return found;
@@ -288,7 +291,7 @@ export class FileReader implements SearchableLogReader {
     if (from >= covered) return null;
     const first = index.spanOf(from);
     const perRecord = segmentBytes / Math.max(1, recordCount);
-    const wantBytes = Math.min(limits.maxRecords * perRecord, limits.maxBytes, DEFAULT_MAX_BYTES);
+    const wantBytes = Math.min(limits.maxRecords * perRecord, limits.maxBytes, SPANS_MAX_BYTES);
     let last = first;
     // One span more than it should take: the wanted record is somewhere inside the first.
     while (last + 1 < spanCount && index.span(last).position - index.span(first).position < wantBytes)

@@ -67,9 +67,27 @@ export class RecordCopies {
 }
 
 /** The records of the batch that lies at `at`, unpacked. `whyForeign` must have found nothing against it. */
-export function runOfBatch(header: BatchHeader, bytes: Uint8Array, at: number): RecordRun {
-  const { baseOffset, lastOffset, baseTimestamp, count } = header;
-  return { baseOffset, lastOffset, baseTimestamp, count, ...recordBytes(header, bytes, at) };
+export class BatchRun implements RecordRun {
+  readonly baseOffset: number;
+  readonly lastOffset: number;
+  readonly baseTimestamp: number;
+  readonly count: number;
+  readonly bytes: Uint8Array;
+  readonly from: number;
+  readonly to: number;
+
+  constructor(header: BatchHeader, bytes: Uint8Array, at: number) {
+    this.baseOffset = header.baseOffset;
+    this.lastOffset = header.lastOffset;
+    this.baseTimestamp = header.baseTimestamp;
+    this.count = header.count;
+    const from = at + HEADER_BYTES;
+    const to = at + header.sizeBytes;
+    const isPacked = codecOf(header) !== CODEC.none;
+    this.bytes = isPacked ? unpacked(header, bytes.subarray(from, to)) : bytes;
+    this.from = isPacked ? 0 : from;
+    this.to = isPacked ? this.bytes.length : to;
+  }
 }
 
 /** What an index needs of a record. */
@@ -111,6 +129,50 @@ export class RecordMarks {
     }
     if (low === 0) return null;
     return { read: low * MARK_EVERY, previous: this.#previous[low - 1]!, at: this.#ats[low - 1]! };
+  }
+}
+
+/**
+ * A class because of what V8 makes of an object literal here: it learns from the first records, which live long, to
+ * allocate all of them in the old heap, where they keep their payloads and whole segment pieces until a full collection.
+ */
+class DecodedRecord implements TelemetryRecord {
+  declare readonly offset: Offset;
+  declare readonly eventMs: number;
+  declare readonly receivedMs: number;
+  declare readonly topic: string;
+  declare readonly device: string;
+  declare readonly sequence: number | null;
+  declare readonly source: Source;
+  declare readonly contentType: string;
+  declare readonly headers: readonly (readonly [string, Uint8Array])[];
+  declare readonly payload: Uint8Array;
+  declare readonly salt: Uint8Array;
+
+  constructor(
+    offset: Offset,
+    eventMs: number,
+    receivedMs: number,
+    topic: string,
+    device: string,
+    sequence: number | null,
+    source: Source,
+    contentType: string,
+    headers: readonly (readonly [string, Uint8Array])[],
+    payload: Uint8Array,
+    salt: Uint8Array,
+  ) {
+    this.offset = offset;
+    this.eventMs = eventMs;
+    this.receivedMs = receivedMs;
+    this.topic = topic;
+    this.device = device;
+    this.sequence = sequence;
+    this.source = source;
+    this.contentType = contentType;
+    this.headers = headers;
+    this.payload = payload;
+    this.salt = salt;
   }
 }
 
@@ -264,7 +326,7 @@ export class RecordDecoder {
     }
     const headers = left === 0 ? NO_HEADERS : this.#headers(reader, left);
     if (reader.at !== until) throw new FormFault('a record is longer or shorter than it says');
-    return {
+    return new DecodedRecord(
       offset,
       eventMs,
       receivedMs,
@@ -276,7 +338,7 @@ export class RecordDecoder {
       headers,
       payload,
       salt,
-    };
+    );
   }
 
   #headers(reader: ByteReader, count: number): (readonly [string, Uint8Array])[] {
@@ -294,25 +356,10 @@ export class RecordDecoder {
   }
 }
 
-/** All records of one batch, `bytes` holding it whole at `at`. */
-export class BatchDecoder extends RecordDecoder {
-  constructor(header: BatchHeader, bytes: Uint8Array, at: number, texts: TextCache) {
-    super(runOfBatch(header, bytes, at), texts);
-  }
-}
-
-function recordBytes(
-  header: BatchHeader,
-  bytes: Uint8Array,
-  at: number,
-): { bytes: Uint8Array; from: number; to: number } {
-  const from = at + HEADER_BYTES;
-  const to = at + header.sizeBytes;
-  if (codecOf(header) === CODEC.none) return { bytes, from, to };
+function unpacked(header: BatchHeader, bytes: Uint8Array): Uint8Array {
   if (codecOf(header) !== CODEC.zstd) throw new FormFault('a codec that is not read here');
   try {
-    const plain = unpack(bytes.subarray(from, to), MAX_BATCH_BYTES);
-    return { bytes: plain, from: 0, to: plain.length };
+    return unpack(bytes, MAX_BATCH_BYTES);
   } catch (error) {
     throw new FormFault('zstd data does not unpack', { cause: error });
   }

@@ -13,16 +13,33 @@ import type { Kept, KeptBytes } from './shared-reads.ts';
 const MAX_PIECES = 64;
 const KEY_INDEX_RETRY_MS = 1000;
 
-/** Bytes [position, position + length) as they stood when the log was durable up to `readAtEnd`. */
-interface Piece extends Kept {
+/**
+ * Bytes [position, position + length) as they stood when the log was durable up to `readAtEnd`. A class, as DecodedRecord
+ * is, so that V8 begins each in the young heap: with its bytes it is garbage soon.
+ */
+class Piece implements Kept {
   readonly position: number;
   /** How much was asked for; fewer arrive at the end of the file. */
   readonly length: number;
   readonly readAtEnd: number;
   bytes: Buffer;
   sizeBytes: number;
-  readonly arrived: Promise<void>;
-  readonly batches: Map<number, CheckedBatch>;
+  arrived: Promise<void> | undefined;
+  readonly batches = new Map<number, CheckedBatch>();
+  readonly #onForget: (piece: Piece) => void;
+
+  constructor(position: number, into: Buffer, readAtEnd: number, onForget: (piece: Piece) => void) {
+    this.position = position;
+    this.length = into.length;
+    this.readAtEnd = readAtEnd;
+    this.bytes = into.subarray(0, 0);
+    this.sizeBytes = into.length;
+    this.#onForget = onForget;
+  }
+
+  forget(): void {
+    this.#onForget(this);
+  }
 }
 
 /** What a reader expects at a position: a batch that holds this offset or one before it, and how durable the log is. */
@@ -48,6 +65,10 @@ export class SegmentFile {
   #keyIndexLoading: Promise<KeyIndex | null> | null = null;
   #keyIndexNotBefore = 0;
   #entries: { readonly entries: readonly OffsetEntry[]; readonly final: boolean } | null = null;
+  readonly #forget = (piece: Piece): void => {
+    const index = this.#pieces.indexOf(piece);
+    if (index >= 0) this.#pieces.splice(index, 1);
+  };
 
   constructor(
     fs: LogFs,
@@ -220,19 +241,11 @@ export class SegmentFile {
     );
     const reused = before ? before.bytes.copy(fresh, 0, position - before.position) : 0;
     const read = readFully(this.#fs, this.#fd, fresh.subarray(reused), length - reused, position + reused);
-    const piece: Piece = {
-      position,
-      length,
-      // What was reused is all of one batch that was final already, or it would have been enough.
-      readAtEnd: expected.end,
-      bytes: fresh.subarray(0, 0),
-      arrived: Promise.resolve(read).then((bytes) => {
-        piece.bytes = fresh.subarray(0, reused + bytes);
-      }),
-      batches: new Map(),
-      sizeBytes: length,
-      forget: () => this.#forget(piece),
-    };
+    // What was reused is all of one batch that was final already, or it would have been enough.
+    const piece = new Piece(position, fresh, expected.end, this.#forget);
+    piece.arrived = Promise.resolve(read).then((bytes) => {
+      piece.bytes = fresh.subarray(0, reused + bytes);
+    });
     this.#pieces.push(piece);
     if (this.#pieces.length > MAX_PIECES) {
       const oldest = this.#pieces.shift()!;
@@ -247,11 +260,6 @@ export class SegmentFile {
       throw error;
     }
     return piece;
-  }
-
-  #forget(piece: Piece): void {
-    const index = this.#pieces.indexOf(piece);
-    if (index >= 0) this.#pieces.splice(index, 1);
   }
 }
 

@@ -12,7 +12,8 @@ const MAX_IDLE_FILES = 96;
 const SWEEP_MS = 1_000;
 /** Segments whose times are remembered. */
 const MAX_TIMES = 16_384;
-const SHARED_BYTES = 2 * 1024 * 1024;
+/** So few that the pieces are garbage while they are young. Reading one again copies it from the page cache. */
+const SHARED_BYTES = 512 * 1024;
 /** Key indexes in memory: those of about 10 GB of segments. */
 const INDEX_BYTES = 56 * 1024 * 1024;
 
@@ -22,10 +23,15 @@ export interface Kept {
   forget(): void;
 }
 
-/** Bytes kept within a bound; what was used last stays longest. */
+/**
+ * Bytes kept within a bound; what was used last stays longest. In arrays: a Map written to as often throws its tables away,
+ * and each of those, once it is in the old heap, keeps the next one and what that held until a full collection.
+ */
 export class KeptBytes {
   readonly #maxBytes: number;
-  readonly #kept = new Map<Kept, number>();
+  /** What was used last stands last. */
+  readonly #kept: Kept[] = [];
+  readonly #sizes: number[] = [];
   #bytes = 0;
 
   constructor(maxBytes: number) {
@@ -39,20 +45,22 @@ export class KeptBytes {
   /** Keeps it, or keeps it longer; its size is taken anew. */
   use(kept: Kept): void {
     this.drop(kept);
-    this.#kept.set(kept, kept.sizeBytes);
-    this.#bytes += kept.sizeBytes;
-    for (const [oldest] of this.#kept) {
-      if (this.#bytes <= this.#maxBytes || oldest === kept) break;
-      this.drop(oldest);
-      oldest.forget();
+    const { sizeBytes } = kept;
+    this.#kept.push(kept);
+    this.#sizes.push(sizeBytes);
+    this.#bytes += sizeBytes;
+    while (this.#bytes > this.#maxBytes && this.#kept.length > 1) {
+      this.#bytes -= this.#sizes.shift()!;
+      this.#kept.shift()!.forget();
     }
   }
 
   drop(kept: Kept): void {
-    const sizeBytes = this.#kept.get(kept);
-    if (sizeBytes === undefined) return;
-    this.#kept.delete(kept);
-    this.#bytes -= sizeBytes;
+    const index = this.#kept.lastIndexOf(kept);
+    if (index < 0) return;
+    this.#bytes -= this.#sizes[index]!;
+    this.#kept.splice(index, 1);
+    this.#sizes.splice(index, 1);
   }
 }
 

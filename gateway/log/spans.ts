@@ -5,7 +5,7 @@ import type { TelemetryRecord } from '../../ledger/format/record.ts';
 import { CODEC, codecOf, HEADER_BYTES, readHeader, whyForeign } from './batch.ts';
 import { type LogFs, readFully } from './fs.ts';
 import type { KeyIndex, Span } from './key-index-file.ts';
-import { type RecordCopies, RecordDecoder, type RecordFilter, runOfBatch } from './record-decoder.ts';
+import { BatchRun, type RecordCopies, RecordDecoder, type RecordFilter } from './record-decoder.ts';
 import type { SegmentFile } from './segment-file.ts';
 import type { TextCache } from './text-cache.ts';
 import { FormFault } from './varint.ts';
@@ -124,7 +124,7 @@ function* batchesIn(bytes: Buffer, from: number, to: number, texts: TextCache): 
     if (typeof header === 'string' || whyForeign(header) !== null)
       throw new SpanFault('no batch where one should begin');
     if (at + header.sizeBytes <= to) {
-      yield new RecordDecoder(runOfBatch(header, bytes, at), texts);
+      yield new RecordDecoder(new BatchRun(header, bytes, at), texts);
     } else {
       // The first records of a large batch; the spans after this one hold the rest.
       if (codecOf(header) !== CODEC.none) throw new SpanFault('a compressed batch in parts');

@@ -26,7 +26,7 @@ export interface LogAppender {
 }
 
 export interface FetchOptions {
-  /** Stop after about this many bytes of records (at least one record is returned). Default 1 MiB. */
+  /** Stop after about this many bytes of records (at least one record is returned). Default 256 KiB. */
   maxBytes?: number;
   /** Stop after this many records. Default no limit but maxBytes. */
   maxRecords?: number;

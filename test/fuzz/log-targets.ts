@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32c } from '@node-rs/crc32';
 import { checkBatch, HEADER_BYTES, readHeader, whyForeign } from '../../gateway/log/batch.ts';
+import { CheckedBatch } from '../../gateway/log/checked-batch.ts';
 import { type LogConfig, logConfigSchema } from '../../gateway/log/config.ts';
 import { openLog } from '../../gateway/log/log.ts';
 import { openReader } from '../../gateway/log/reader.ts';
-import { BatchDecoder } from '../../gateway/log/record-decoder.ts';
 import { TextCache } from '../../gateway/log/text-cache.ts';
 import { LogError } from '../../gateway/log/types.ts';
 import { FormFault } from '../../gateway/log/varint.ts';
@@ -63,7 +63,7 @@ function readByLog(bytes: Buffer): string[] | null {
   if (typeof header === 'string' || checkBatch(bytes, 0, bytes.length, header) !== null) return null;
   if (whyForeign(header) !== null) return null;
   try {
-    const decoder = new BatchDecoder(header, bytes, 0, new TextCache());
+    const decoder = new CheckedBatch(header, bytes, 0).decoder(0, new TextCache());
     const records: string[] = [];
     for (let next = decoder.next(0); next !== null; next = decoder.next(next.offset + 1))
       records.push(plainWithOffset(next));

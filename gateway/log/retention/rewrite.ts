@@ -24,7 +24,7 @@ import {
 import { FileWindow } from '../file-window.ts';
 import { datasync, isMissing, type LogFs, writeFully } from '../fs.ts';
 import { segmentFile } from '../layout.ts';
-import { RecordDecoder, runOfBatch } from '../record-decoder.ts';
+import { BatchRun, RecordDecoder } from '../record-decoder.ts';
 import { bodySize, textLengths, writeRecord } from '../record-encoder.ts';
 import { IndexBuilder } from '../segment-index.ts';
 import { TextCache } from '../text-cache.ts';
@@ -114,7 +114,7 @@ export interface ReadBatch {
 }
 
 function allRecords(header: BatchHeader, bytes: Uint8Array, texts: TextCache): TelemetryRecord[] {
-  const decoder = new RecordDecoder(runOfBatch(header, bytes, 0), texts);
+  const decoder = new RecordDecoder(new BatchRun(header, bytes, 0), texts);
   const records: TelemetryRecord[] = [];
   for (let record = decoder.next(0); record; record = decoder.next(record.offset + 1)) records.push(record);
   return records;

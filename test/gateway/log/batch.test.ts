@@ -9,8 +9,8 @@ import {
   whyForeign,
   writeBaseOffset,
 } from '../../../gateway/log/batch.ts';
+import { CheckedBatch } from '../../../gateway/log/checked-batch.ts';
 import { Group } from '../../../gateway/log/group.ts';
-import { BatchDecoder } from '../../../gateway/log/record-decoder.ts';
 import { TextCache } from '../../../gateway/log/text-cache.ts';
 import { FormFault } from '../../../gateway/log/varint.ts';
 import type { RecordInput, TelemetryRecord } from '../../../ledger/format/record.ts';
@@ -42,7 +42,7 @@ function decode(bytes: Uint8Array, from = 0): TelemetryRecord[] | string {
   if (fault) return fault;
   const records: TelemetryRecord[] = [];
   try {
-    const decoder = new BatchDecoder(header, bytes, 0, texts);
+    const decoder = new CheckedBatch(header, bytes, 0).decoder(0, texts);
     for (let next = decoder.next(from); next; next = decoder.next(from)) records.push(next);
   } catch (error) {
     if (error instanceof FormFault) return error.message;
