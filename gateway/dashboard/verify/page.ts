@@ -1,6 +1,8 @@
 // The page that verifies proof files and can be saved: reads what it is given, shows what the verifier says. Asks nobody
 // anything and stores nothing.
+import { toHex } from '../../../ledger/format/hash.ts';
 import { parseVerifierKey } from '../../../ledger/format/note.ts';
+import { policyHash } from '../../../ledger/format/policy.ts';
 import { type VerifyReport, verifyProof } from '../../../ledger/verify/index.ts';
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
@@ -13,6 +15,9 @@ const VERDICTS: Readonly<Record<VerifyReport['status'], string>> = {
   invalid: 'Not valid',
   unusable: 'This cannot be read',
 };
+
+const OTHER_EPOCH =
+  'Policies and gateway keys change. With the state file of an audit, “tidemark verify --state” judges a proof by what was in force at its checkpoint.';
 
 const element = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const proof = element<HTMLTextAreaElement>('proof');
@@ -27,7 +32,7 @@ function make(tag: string, text: string, name = ''): HTMLElement {
 }
 
 /** A single line is a key, anything else a policy. */
-function trusted(text: string) {
+function trusted(text: string): { readonly gatewayKey?: string; readonly policy?: string } {
   const lines = text.split('\n').filter((line) => line.trim() !== '');
   const [only] = lines;
   if (only === undefined) return {};
@@ -42,8 +47,10 @@ function trusted(text: string) {
 function show(): void {
   const began = performance.now();
   let report: VerifyReport;
+  let given: ReturnType<typeof trusted>;
   try {
-    report = verifyProof(proof.value, trusted(trust.value));
+    given = trusted(trust.value);
+    report = verifyProof(proof.value, given);
   } catch (error) {
     result.replaceChildren(make('p', `The key cannot be read: ${(error as Error).message}`, 'verdict bad'));
     return;
@@ -61,13 +68,29 @@ function show(): void {
     item.append(make('b', `${mark} ${name} `), make('span', detail));
     steps.append(item);
   }
+  const hint = mayBeOfAnotherEpoch(report, given) ? [make('p', OTHER_EPOCH, 'muted')] : [];
   const problem = report.problem ? [make('p', report.problem.message, 'bad')] : [];
   result.replaceChildren(
     verdict,
     ...problem,
     steps,
+    ...hint,
     facts(report),
     make('p', `checked in ${tookMs.toFixed(1)} ms`, 'muted'),
+  );
+}
+
+/** As a proof of another epoch looks to who holds the policy or the key of this one. */
+function mayBeOfAnotherEpoch(
+  { status, steps, block }: VerifyReport,
+  { policy }: ReturnType<typeof trusted>,
+): boolean {
+  if (status === 'invalid') return steps.find(({ ok }) => ok === false)?.name === 'gateway signature';
+  return (
+    status === 'pending' &&
+    block !== null &&
+    policy !== undefined &&
+    toHex(policyHash(policy)) !== block.policyHash
   );
 }
 

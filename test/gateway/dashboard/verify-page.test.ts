@@ -6,6 +6,8 @@ import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { makeVerifyPage } from '../../../gateway/dashboard/verify/plugin.ts';
+import { formatVerifierKey, parseVerifierKey, verifierKey } from '../../../ledger/format/note.ts';
+import { testKey } from '../../ledger/format/native.ts';
 import { gatewayKeyText, policyText, sampleProof } from '../../ledger/verify/sample.ts';
 import { startTestGateway } from '../api/gateway.ts';
 import { buildDashboard, launch, noBrowser } from './browser.ts';
@@ -48,6 +50,19 @@ describe.skipIf(noBrowser !== null)('in a browser', () => {
     await page.click('#verify');
     return page.locator('#verdict').getAttribute('data-status');
   };
+
+  test('a proof that another policy or key may have been in force for: says where to ask', async () => {
+    const hint = async () =>
+      (await page.locator('#result').textContent())!.includes('tidemark verify --state');
+    expect(await verify(sampleProof(38, ['vendor', 'operator']), policyText)).toBe('final');
+    expect(await hint()).toBe(false);
+    expect(await verify(sampleProof(38, ['vendor']), `# another text\n${policyText}`)).toBe('pending');
+    expect(await hint()).toBe(true);
+    const { name } = parseVerifierKey(gatewayKeyText);
+    const other = formatVerifierKey(verifierKey(name, testKey('another gateway').publicKey));
+    expect(await verify(sampleProof(38, []), other)).toBe('invalid');
+    expect(await hint()).toBe(true);
+  });
 
   test('final, pending, by key, and without anything to trust', async () => {
     expect(await verify(sampleProof(38, ['vendor', 'operator']), policyText)).toBe('final');
