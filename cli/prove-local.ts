@@ -14,6 +14,7 @@ import type { Proof } from '../ledger/format/proof.ts';
 import type { RangeProof } from '../ledger/format/proof-range.ts';
 import { type ProveOptions, Prover, type RangeResult } from '../ledger/tiles/prove.ts';
 import { directoryTiles } from '../ledger/tiles/source.ts';
+import { directorySubtrees } from '../ledger/tiles/subtreefiles.ts';
 import { readTimestamp, timestampSizes } from '../ledger/timestamp/store.ts';
 import type { GatewayConfig } from './config/schema.ts';
 import { expectDataDir } from './data-dir.ts';
@@ -45,6 +46,7 @@ export async function proveFromDirectory(
       tiles: directoryTiles(join(dataDir, 'ledger')),
       records: copyFile === undefined ? read : withCopy(read, readCopy(copyFile)),
       leaves: leafSource(dataDir, fs),
+      subtrees: directorySubtrees(dataDir),
     };
     const prover = new Prover(sources);
     const { first, last, isRange } = await offsetsOf(wanted, reader);

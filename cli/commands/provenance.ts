@@ -57,7 +57,7 @@ async function fromDirectory(
   const fs = cold ? coldFs(dataDir, cold) : realFs;
   const reader = await openReader({ dataDir, fs });
   try {
-    const proofs = localProofs(reader, join(dataDir, 'ledger'), leafSource(dataDir, fs));
+    const proofs = localProofs(reader, dataDir, leafSource(dataDir, fs));
     if (asked.kind === 'flow') {
       const flow = await proofs.flow(asked);
       return { ...flow, sinks: sinksAt(dataDir, flow.offsets.end - 1) };

@@ -7,7 +7,6 @@ import { openReader } from '../log/reader.ts';
 import { leafSource } from '../log/retention/leaf-files.ts';
 import { LogError } from '../log/types.ts';
 import {
-  ledgerDirOf,
   localProofs,
   type ProofFailure,
   type ProofReply,
@@ -20,11 +19,7 @@ const port = parentPort;
 if (!port) throw new Error('this entry runs only as a worker thread');
 const { dataDir, durableEnd, cold } = workerData as ProofWorkerInit;
 const fs = cold ? coldFs(dataDir, cold) : realFs;
-const proofs = localProofs(
-  await openReader({ dataDir, durableEnd, fs }),
-  ledgerDirOf(dataDir),
-  leafSource(dataDir, fs),
-);
+const proofs = localProofs(await openReader({ dataDir, durableEnd, fs }), dataDir, leafSource(dataDir, fs));
 
 async function reply(request: ProofRequest): Promise<ProofReply> {
   const { id } = request;

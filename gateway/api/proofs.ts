@@ -18,6 +18,7 @@ import {
   type RangeResult,
 } from '../../ledger/tiles/prove.ts';
 import { directoryTiles } from '../../ledger/tiles/source.ts';
+import { directorySubtrees } from '../../ledger/tiles/subtreefiles.ts';
 import type { ColdConfig } from '../cold/config.ts';
 import { LogError, type LogErrorCode, type SearchableLogReader } from '../log/types.ts';
 import { WORKER_LIMITS } from '../threads/limits.ts';
@@ -77,21 +78,27 @@ export interface ProofFailure {
   } | null;
 }
 
-/** Bytes of log taken at a time while a block's records are hashed. */
+/** Bytes of log taken at a time while a block's records are hashed … */
 const PIECE_BYTES = 262_144;
+/** … and for few of them: what is read beyond them is garbage at once. Larger ones take several turns. */
+const RECORD_BYTES = 512;
 
 /** Proofs made in the calling thread. */
 export function localProofs(
   reader: SearchableLogReader,
-  ledgerDir: string,
+  dataDir: string,
   leaves?: ProveOptions['leaves'],
 ): ProofSource {
-  const tiles = directoryTiles(ledgerDir);
+  const tiles = directoryTiles(join(dataDir, 'ledger'));
   const records: RecordsOf = {
-    records: (first, count) => reader.fetch(offset(first), { maxRecords: count, maxBytes: PIECE_BYTES }),
+    records: (first, count) =>
+      reader.fetch(offset(first), {
+        maxRecords: count,
+        maxBytes: Math.min(PIECE_BYTES, count * RECORD_BYTES),
+      }),
     leaves,
   };
-  const prover = new Prover({ tiles, ...records });
+  const prover = new Prover({ tiles, ...records, subtrees: directorySubtrees(dataDir) });
   return {
     async prove(at) {
       const result = await prover.prove(at);
@@ -112,8 +119,6 @@ export function localProofs(
     },
   };
 }
-
-export const ledgerDirOf = (dataDir: string) => join(dataDir, 'ledger');
 
 const ENTRY = new URL(
   import.meta.url.endsWith('.ts') ? './proof-worker.ts' : './proof-worker.js',

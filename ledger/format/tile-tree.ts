@@ -11,7 +11,7 @@ import {
 } from './merkle.ts';
 import { TILE_WIDTH, type TileId, type TileReader, tileHashes, tilePath, tileWidth } from './tile.ts';
 
-/** Hashes kept per tree, in tiles; the oldest go first. 64 tiles are 512 KiB and cover any one proof. */
+/** Hashes kept per tree, in tiles; the oldest go first. 64 tiles are 512 KiB and cover any one proof; as much again for the nodes made of them. */
 const MAX_CACHED_TILES = 64;
 const TILE_HEIGHT = 8;
 
@@ -27,7 +27,7 @@ export class TileTree {
   readonly size: number;
   readonly #read: TileReader;
   readonly #hash: Sha256;
-  readonly #cache = new Map<string, Promise<Uint8Array[]>>();
+  readonly #cache = new Map<string, Promise<TileNodes>>();
 
   constructor(options: TileTreeOptions) {
     this.size = options.size;
@@ -49,24 +49,17 @@ export class TileTree {
   /** Hash of one perfect subtree. */
   async node(node: NodeId): Promise<Uint8Array> {
     const level = Math.floor(node.level / TILE_HEIGHT);
-    const span = 2 ** (node.level % TILE_HEIGHT);
-    const first = node.index * span;
-    const index = Math.floor(first / TILE_WIDTH);
-    const hashes = await this.#tile(level, index);
-    const at = first - index * TILE_WIDTH;
-    let row = hashes.slice(at, at + span);
-    if (row.length !== span) {
+    const height = node.level % TILE_HEIGHT;
+    const width = TILE_WIDTH / 2 ** height;
+    const tile = await this.#tile(level, Math.floor(node.index / width));
+    const found = tile.row(height)[node.index % width];
+    if (!found) {
       throw new FormatError(
         'RANGE_INVALID',
         `a tree of ${this.size} has no node ${node.index} at level ${node.level}`,
       );
     }
-    while (row.length > 1) {
-      row = Array.from({ length: row.length / 2 }, (_, i) =>
-        nodeHash(row[2 * i]!, row[2 * i + 1]!, this.#hash),
-      );
-    }
-    return copyBytes(row[0]!);
+    return copyBytes(found);
   }
 
   leafHash(index: number): Promise<Uint8Array> {
@@ -83,21 +76,45 @@ export class TileTree {
     return Promise.all(consistencyRanges(oldSize, this.size).map((range) => this.range(range)));
   }
 
-  #tile(level: number, index: number): Promise<Uint8Array[]> {
+  #tile(level: number, index: number): Promise<TileNodes> {
     const width = tileWidth(level, index, this.size);
     const key = `${level}/${index}`;
-    let hashes = this.#cache.get(key);
-    if (!hashes) {
-      hashes =
+    let tile = this.#cache.get(key);
+    if (!tile) {
+      const hashes =
         width === 0
           ? Promise.resolve([])
           : readTile(this.#read, { level, index, width }).then((bytes) => tileHashes(bytes, width));
+      tile = hashes.then((row) => new TileNodes(row, this.#hash));
       if (this.#cache.size >= MAX_CACHED_TILES) this.#cache.delete(this.#cache.keys().next().value!);
-      this.#cache.set(key, hashes);
+      this.#cache.set(key, tile);
       // A failed read may succeed later: do not keep it.
-      hashes.catch(() => this.#cache.delete(key));
+      tile.catch(() => this.#cache.delete(key));
     }
-    return hashes;
+    return tile;
+  }
+}
+
+/** The perfect subtrees within a tile, each hashed once. */
+class TileNodes {
+  readonly #rows: Uint8Array[][];
+  readonly #hash: Sha256;
+
+  constructor(hashes: Uint8Array[], hash: Sha256) {
+    this.#rows = [hashes];
+    this.#hash = hash;
+  }
+
+  /** Roots over 2^height hashes each, from the left. */
+  row(height: number): readonly Uint8Array[] {
+    const known = this.#rows[height];
+    if (known) return known;
+    const below = this.row(height - 1);
+    const row = Array.from({ length: Math.floor(below.length / 2) }, (_, i) =>
+      nodeHash(below[2 * i]!, below[2 * i + 1]!, this.#hash),
+    );
+    this.#rows[height] = row;
+    return row;
   }
 }
 

@@ -5,6 +5,7 @@ import { type DeviceSummary, DeviceTally } from '../format/devices.ts';
 import { createRecordHasher, type TelemetryRecord } from '../format/record.ts';
 import { HASH_BYTES, rootInPlace } from '../tiles/batchtree.ts';
 import { sha256Into } from '../tiles/hashing.ts';
+import { SUBTREES_FROM, subtreesInPlace, subtreesOf } from '../tiles/subtrees.ts';
 
 export interface CutBatch {
   readonly first: Offset;
@@ -13,6 +14,8 @@ export interface CutBatch {
   readonly root: Uint8Array;
   readonly eventMinMs: number;
   readonly eventMaxMs: number;
+  /** Roots of its subtrees, side by side; null where it is too small for them to be kept. */
+  readonly subtrees: Buffer | null;
   /** Who sent how much of it; see ledger/format/devices.ts. */
   readonly devices: readonly DeviceSummary[];
 }
@@ -72,10 +75,12 @@ export class Batch {
 
   /** What was gathered, and begins the next batch. */
   cut(): CutBatch {
+    const subtrees = subtreesInPlace(this.#hashes, this.#count);
     const cut: CutBatch = {
       first: this.#first as Offset,
       count: this.#count,
-      root: rootInPlace(this.#hashes, this.#count),
+      subtrees: this.#count < SUBTREES_FROM ? null : Buffer.from(subtrees),
+      root: rootInPlace(this.#hashes, subtreesOf(this.#count)),
       eventMinMs: this.#eventMinMs,
       eventMaxMs: this.#eventMaxMs,
       devices: this.#devices.take(),

@@ -5,6 +5,7 @@ import type { JsonObject } from '../format/canonical.ts';
 import type { TileReader } from '../format/tile.ts';
 import { BlockLog, readHead } from '../tiles/blocks.ts';
 import type { Sealer } from './sealer.ts';
+import type { SubtreeSink } from './subtrees.ts';
 
 export type RemovalStore = Pick<StateStore, 'openRemovals' | 'removalsDeclared'>;
 
@@ -19,6 +20,7 @@ export async function declareRemovals(
   sealer: Sealer,
   removals: RemovalStore,
   tiles: TileReader,
+  subtrees?: Pick<SubtreeSink, 'prune'>,
 ): Promise<boolean> {
   const undeclared = removals.openRemovals().filter(({ declaredHeight }) => declaredHeight === null);
   if (undeclared.length === 0) return false;
@@ -40,6 +42,8 @@ export async function declareRemovals(
     const declaredAt = sealer.last!.height;
     sealer.commit();
     removals.removalsDeclared([removal.id], declaredAt);
+    // Should the records stay after all, their proofs take longer.
+    if (removal.segment === null) subtrees?.prune(removal.end);
   }
   return true;
 }

@@ -22,6 +22,7 @@ import type { LedgerDisk } from './disk.ts';
 import type { TreeEdge } from './edge.ts';
 import type { GatewayKey } from './key.ts';
 import type { LastBlock } from './stored.ts';
+import type { BlockSubtrees, SubtreeSink } from './subtrees.ts';
 import type { TileFiles } from './tilefiles.ts';
 
 /** Blocks of one commit: they share one sync and one checkpoint. Fewer than a tile has, see TileFiles.clearStrays. */
@@ -51,6 +52,8 @@ export interface SealerPorts {
   /** During a key rotation: the key that takes over. */
   readonly nextKey?: GatewayKey | null;
   readonly checkpoints: CheckpointStore;
+  /** Gets what spares proofs work; without it they read whole blocks. */
+  readonly subtrees?: SubtreeSink | undefined;
 }
 
 type SealErrorCode = 'CHECKPOINT_TAKEN' | 'SEALER_FAILED' | 'KEY_NOT_HELD';
@@ -96,6 +99,8 @@ export class Sealer {
   /** Rules that the records gathered have met; empty while they are none of a critical block. */
   readonly #rules = new Set<string>();
   #urgent = false;
+  /** Of blocks cut and not yet signed. */
+  #subtrees: BlockSubtrees[] = [];
   #failed = false;
 
   constructor(ports: SealerPorts, state: SealerState) {
@@ -275,6 +280,9 @@ export class Sealer {
     this.#edge.saved();
     this.#signedSize = checkpoint.size;
     this.#signedNote = note;
+    this.#ports.subtrees?.add(this.#subtrees);
+    // A crash before loses them, and proofs of these blocks take longer.
+    this.#subtrees = [];
     this.#urgent = this.#rules.size > 0;
     for (const { tile } of tiles) {
       if (tile.width === TILE_WIDTH) this.#files.removePartials(tile);
@@ -297,7 +305,14 @@ export class Sealer {
   }
 
   #nothing(): Omit<CutBatch, 'devices'> {
-    return { first: this.#coveredEnd as Offset, count: 0, root: EMPTY_ROOT, eventMinMs: 0, eventMaxMs: 0 };
+    return {
+      first: this.#coveredEnd as Offset,
+      count: 0,
+      root: EMPTY_ROOT,
+      subtrees: null,
+      eventMinMs: 0,
+      eventMaxMs: 0,
+    };
   }
 
   #append(
@@ -332,6 +347,8 @@ export class Sealer {
       detail,
     };
     this.#last = { block, hash: this.#edge.append(encodeBlock(block)) };
+    if (batch.subtrees)
+      this.#subtrees.push({ height: block.height, first: block.first, roots: batch.subtrees });
     this.#epochs?.add(block);
     this.#epochs ??= new ChainEpochs(block, nodeEd25519);
   }

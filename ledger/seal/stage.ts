@@ -11,6 +11,7 @@ import { formatVerifierKey } from '../format/note.ts';
 import type { TelemetryRecord } from '../format/record.ts';
 import { loadKeyFile } from '../keys/file.ts';
 import { directoryTiles } from '../tiles/source.ts';
+import { subtreesFolder } from '../tiles/subtreefiles.ts';
 import { adoptFirstPolicy, applyChanges } from './changes.ts';
 import type { SealerConfig } from './config.ts';
 import { CosignSide } from './cosign.ts';
@@ -21,6 +22,7 @@ import { LossAccount, REFUSED_CAUSE } from './losses.ts';
 import { openSealer } from './open.ts';
 import { declareRemovals } from './prune.ts';
 import type { Sealer } from './sealer.ts';
+import { SubtreeWriter } from './subtrees.ts';
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 /** While a round is open the log is looked at this often; a busy log is read without pauses. */
@@ -50,9 +52,16 @@ export async function sealStage(
   const { reader, config, dataDir, signal } = context;
   const key = loadOrCreateGatewayKey(dataDir);
   const cosign = new CosignSide(context, ports.clock);
+  const subtrees = new SubtreeWriter(dataDir, (error) =>
+    context.log('warn', 'what would make proofs quicker cannot be written; they read whole blocks', {
+      folder: subtreesFolder(dataDir),
+      reason: error instanceof Error ? error.message : String(error),
+    }),
+  );
   const opened = await openSealer({
     ...ports,
     dataDir,
+    subtrees,
     config,
     key,
     nextKey: loadKeyFile(nextKeyPath(dataDir)),
@@ -83,7 +92,7 @@ export async function sealStage(
   const { firstPolicy } = config;
   if (firstPolicy !== undefined) adoptFirstPolicy(sealer, key, firstPolicy, context.log);
   cosign.attach(sealer);
-  await new SealLoop(context, sealer, cosign, ports.clock).run();
+  await new SealLoop(context, sealer, cosign, ports.clock, subtrees).run();
 }
 
 /** What the log can give of these records; nothing where they are damaged: their block is then refused. */
@@ -102,6 +111,7 @@ class SealLoop {
   readonly #cosign: CosignSide;
   readonly #losses: LossAccount;
   readonly #clock: Clock;
+  readonly #subtrees: SubtreeWriter;
   readonly #isCritical: IsCritical | null;
   /** Monotonic time at which the open round is committed, null while none is open. */
   #deadlineMs: number | null = null;
@@ -111,13 +121,20 @@ class SealLoop {
   /** Monotonic time at which losses are next put into the ledger. */
   #lossesMs: number;
 
-  constructor(context: StageContext<SealerConfig>, sealer: Sealer, cosign: CosignSide, clock: Clock) {
+  constructor(
+    context: StageContext<SealerConfig>,
+    sealer: Sealer,
+    cosign: CosignSide,
+    clock: Clock,
+    subtrees: SubtreeWriter,
+  ) {
     const { config, state, name } = context;
     this.#context = context;
     this.#sealer = sealer;
     this.#cosign = cosign;
     this.#losses = new LossAccount(config.bootId, state.loadCursor(name)?.state ?? null, clock.nowMs());
     this.#clock = clock;
+    this.#subtrees = subtrees;
     this.#isCritical = criticalBy(context.config.ledger.critical);
     this.#lastBlockMs = clock.monotonicMs();
     this.#removalsMs = this.#lastBlockMs;
@@ -238,7 +255,8 @@ class SealLoop {
     const now = this.#clock.monotonicMs();
     if (now < this.#removalsMs) return;
     this.#removalsMs = now + REMOVALS_MS;
-    if (!(await declareRemovals(this.#sealer, state, directoryTiles(join(dataDir, 'ledger'))))) return;
+    const tiles = directoryTiles(join(dataDir, 'ledger'));
+    if (!(await declareRemovals(this.#sealer, state, tiles, this.#subtrees))) return;
     this.#deadlineMs = null;
     this.#committed();
   }

@@ -37,6 +37,14 @@ export function rootInPlace(hashes: Buffer, count: number): Uint8Array {
   return new Uint8Array(hashes.subarray(0, HASH_BYTES));
 }
 
+/** Folds the first `count` hashes of `hashes` `levels` times; returns how many stand at its front then. */
+export function foldInPlace(hashes: Buffer, count: number, levels: number): number {
+  const node = newNode();
+  let width = count;
+  for (let level = 0; level < levels && width > 1; level += 1) width = foldLevel(hashes, width, node);
+  return width;
+}
+
 /** Inclusion path of leaf `index` < `count`, leaf upwards (RFC 6962 §2.1.1); `hashes` is overwritten. */
 export function pathInPlace(hashes: Buffer, count: number, index: number): Uint8Array[] {
   const path: Uint8Array[] = [];

@@ -1,5 +1,5 @@
-// Takes the records of one sealed block from a log: leaf hashes of all, and the records of a span. Fills the places of
-// removed records with the hashes that were kept of them; judges nothing.
+// Takes the records of one sealed block, or of a part of it, from a log and hashes them. Fills the places of removed records
+// with the hashes that were kept of them; judges nothing.
 import type { Block } from '../format/block.ts';
 import { createRecordHasher, type TelemetryRecord } from '../format/record.ts';
 import { HASH_BYTES } from './batchtree.ts';
@@ -18,57 +18,49 @@ export interface RecordsOf {
 }
 
 /** Hashes the records of a block in order, side by side; null where some are held nowhere. `each` sees every record held. */
-export async function readBlockLeaves(
+export function readBlockLeaves(
   block: Block,
   from: RecordsOf,
   each: (record: TelemetryRecord) => void,
 ): Promise<Buffer | null> {
-  const leaves = Buffer.alloc(block.count * HASH_BYTES);
-  const end = block.first + block.count;
-  let count = 0;
+  return readLeaves(block.first, block.first + block.count, from, each);
+}
+
+/** The same of records [first, end), all of one block. */
+export async function readLeaves(
+  first: number,
+  end: number,
+  from: RecordsOf,
+  each: (record: TelemetryRecord) => void,
+): Promise<Buffer | null> {
+  const leaves = Buffer.alloc((end - first) * HASH_BYTES);
+  let next = first;
   const hashRecord = createRecordHasher((data) => {
-    sha256Into(data, leaves, count * HASH_BYTES);
+    sha256Into(data, leaves, (next - first) * HASH_BYTES);
     return leaves;
   });
   let removed: ReadonlyMap<number, Uint8Array> | null = null;
   /** Hashes of removed records up to `offset`; false where one is not known. */
   const fillTo = async (offset: number): Promise<boolean> => {
-    if (block.first + count < offset) removed ??= (await from.leaves?.(block.first, end)) ?? new Map();
-    for (; block.first + count < offset; count += 1) {
-      const leaf = removed?.get(block.first + count);
+    if (next < offset) removed ??= (await from.leaves?.(first, end)) ?? new Map();
+    for (; next < offset; next += 1) {
+      const leaf = removed?.get(next);
       if (!leaf) return false;
-      leaves.set(leaf, count * HASH_BYTES);
+      leaves.set(leaf, (next - first) * HASH_BYTES);
     }
     return true;
   };
-  while (count < block.count) {
-    const records = await from.records(block.first + count, block.count - count);
-    const first = records[0]?.offset;
-    if (first === undefined || first >= end) return (await fillTo(end)) ? leaves : null;
+  while (next < end) {
+    const records = await from.records(next, end - next);
+    const found = records[0]?.offset;
+    if (found === undefined || found >= end) return (await fillTo(end)) ? leaves : null;
     for (const record of records) {
       if (record.offset >= end) break;
-      if (record.offset < block.first + count || !(await fillTo(record.offset))) return null;
+      if (record.offset < next || !(await fillTo(record.offset))) return null;
       hashRecord(record);
-      count += 1;
+      next += 1;
       each(record);
     }
   }
   return leaves;
-}
-
-/** Records of [first, end) that are held, in order. */
-export async function readSpan(
-  { records }: RecordsOf,
-  first: number,
-  end: number,
-): Promise<TelemetryRecord[]> {
-  const found: TelemetryRecord[] = [];
-  for (let next = first; next < end; ) {
-    const piece = await records(next, end - next);
-    for (const record of piece) if (record.offset >= next && record.offset < end) found.push(record);
-    const last = piece.at(-1)?.offset;
-    if (last === undefined || last < next) break;
-    next = last + 1;
-  }
-  return found;
 }

@@ -35,12 +35,15 @@ export async function readHead(read: TileReader, path: string = CHECKPOINT_PATH)
 
 /** Bundles of 256 blocks kept decoded: a binary search visits the same few again and again. */
 const BUNDLES_KEPT = 32;
+/** First offsets of blocks kept: those that every search of a long log looks at. */
+const FIRSTS_KEPT = 8_192;
 
 /** Blocks below one tree size. Use a new one when the checkpoint grows; reading through cachedTiles keeps it cheap. */
 export class BlockLog {
   readonly size: number;
   readonly #read: TileReader;
   readonly #bundles = new Map<number, Promise<Uint8Array[]>>();
+  readonly #firsts = new Map<number, number>();
 
   constructor(read: TileReader, size: number) {
     this.#read = read;
@@ -72,18 +75,22 @@ export class BlockLog {
     // the last block whose first is at most the offset is the only one that can.
     let low = 0;
     let high = this.size;
-    let found: BlockEntry | null = null;
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      const entry = await this.at(middle);
-      if (entry.block.first <= offset) {
-        found = entry;
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
+      if ((await this.#firstAt(middle)) <= offset) low = middle + 1;
+      else high = middle;
     }
+    const found = low > 0 ? await this.at(low - 1) : null;
     return found && offset < found.block.first + found.block.count ? found : null;
+  }
+
+  async #firstAt(height: number): Promise<number> {
+    const known = this.#firsts.get(height);
+    if (known !== undefined) return known;
+    const { first } = (await this.at(height)).block;
+    if (this.#firsts.size >= FIRSTS_KEPT) this.#firsts.delete(this.#firsts.keys().next().value!);
+    this.#firsts.set(height, first);
+    return first;
   }
 
   #bundle(index: number): Promise<Uint8Array[]> {

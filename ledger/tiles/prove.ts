@@ -18,19 +18,19 @@ import { createRecordHasher, type TelemetryRecord } from '../format/record.ts';
 import { fromUtf8 } from '../format/text.ts';
 import { CHECKPOINT_PATH, FINAL_CHECKPOINT_PATH, type TileReader } from '../format/tile.ts';
 import { TileTree } from '../format/tile-tree.ts';
-import { HASH_BYTES, pathInPlace, rootInPlace } from './batchtree.ts';
-import { type ReadLeaves, type ReadRecords, readBlockLeaves, readSpan } from './blockrecords.ts';
+import { HASH_BYTES } from './batchtree.ts';
+import { BlockParts, type PartsOf } from './blockparts.ts';
+import { type ReadRecords, readBlockLeaves } from './blockrecords.ts';
 import { type BlockEntry, BlockLog, type Head, readHead } from './blocks.ts';
 import { nodeSha256 } from './hashing.ts';
 import { cachedTiles } from './source.ts';
+import { type Part, pathThrough, rangeRoot } from './subtrees.ts';
 
 export type { ReadRecords };
 
-export interface ProveOptions {
+/** Without `leaves` blocks that lost some of their records cannot be proven. */
+export interface ProveOptions extends PartsOf {
   readonly tiles: TileReader;
-  readonly records: ReadRecords;
-  /** Leaf hashes of removed records. Without it their blocks cannot be proven. */
-  readonly leaves?: ReadLeaves | undefined;
   /** Prove against this older checkpoint instead of the newest. */
   readonly head?: Head | undefined;
 }
@@ -62,8 +62,6 @@ export type DeviceResult =
   | { readonly kind: 'no-summary' }
   | NoProof;
 
-/** Leaf hashes of this many blocks are kept, 128 KiB each at 4,096 records. */
-const BATCHES_KEPT = 16;
 /** Payload in one file of a range: as base64 it stays well below what a verifier reads. */
 export const MAX_RANGE_BYTES = 32 * 1024 * 1024;
 /** Lists of devices of this many blocks are kept. */
@@ -77,9 +75,8 @@ interface HeadReaders extends Head {
 /** Proves records of one data directory; keeps what the next proof is likely to need. */
 export class Prover {
   readonly #tiles: TileReader;
-  readonly #from: Pick<ProveOptions, 'records' | 'leaves'>;
-  /** By height: leaf hashes side by side. */
-  readonly #leaves = new Map<number, Buffer>();
+  readonly #from: PartsOf;
+  readonly #parts: BlockParts;
   readonly #lists = new Map<number, readonly DeviceSummary[]>();
   readonly #fixed: Head | null;
   /** By path of the checkpoint: at most two. */
@@ -88,6 +85,7 @@ export class Prover {
   constructor(options: ProveOptions) {
     this.#tiles = cachedTiles(options.tiles);
     this.#from = options;
+    this.#parts = new BlockParts(options);
     this.#fixed = options.head ?? null;
   }
 
@@ -99,15 +97,18 @@ export class Prover {
     const { block, bytes } = entry;
     const { height } = block;
     if (block.kind !== 'data') return { kind: 'lost', height };
-    const leaves = await this.#leavesOf(block);
-    const [record] = leaves ? await readSpan(this.#from, offset, offset + 1) : [];
-    if (!leaves || !record) return { kind: 'not-held', height };
-
     const index = offset - block.first;
-    const batchPath = pathInPlace(Buffer.from(leaves), block.count, index);
-    const leaf = createRecordHasher(nodeSha256)(record);
-    const root = rootFromInclusion(leaf, index, block.count, batchPath, nodeSha256);
-    if (!root || !equalBytes(root, block.root)) return this.#mismatch(height);
+    const made = await this.#parts.attempt(block, index, index + 1, ({ part, records: [record] }, roots) => {
+      if (!record) return { kind: 'not-held' };
+      const batchPath = pathThrough(roots, part, index);
+      const leaf = createRecordHasher(nodeSha256)(record);
+      const root = rootFromInclusion(leaf, index, block.count, batchPath, nodeSha256);
+      return root && equalBytes(root, block.root)
+        ? { kind: 'made', value: { record, batchPath } }
+        : { kind: 'does-not-match' };
+    });
+    if (made.kind !== 'made') return { kind: made.kind, height };
+    const { record, batchPath } = made.value;
     const blockPath = await head.tree.inclusionProof(height);
     const { root: treeRoot, size } = head.checkpoint;
     const found = rootFromInclusion(blockHash(bytes, nodeSha256), height, size, blockPath, nodeSha256);
@@ -144,15 +145,15 @@ export class Prover {
       blocks.push(entry);
       if (entry.block.kind !== 'data') continue;
       const part = await this.#partOf(entry.block, first, last + 1);
-      if (!part) return { kind: 'not-held', height };
-      if (!part.matches) return this.#mismatch(height);
-      for (const record of part.records) {
+      if (part.kind !== 'made') return { kind: part.kind, height };
+      const { value } = part;
+      for (const record of value.records) {
         bytes += record.payload.length;
         if (bytes > maxBytes) return { kind: 'too-large', end: record.offset };
         records.push(record);
       }
-      for (const leaf of part.removed) removed.push(leaf);
-      batchPaths.push(part.path);
+      for (const leaf of value.removed) removed.push(leaf);
+      batchPaths.push(value.path);
     }
     const { root, size } = head.checkpoint;
     const span = { begin: lowest, end: highest + 1 };
@@ -192,28 +193,27 @@ export class Prover {
   }
 
   /** The part of a block within [first, end), and the hashes that lead from it to the batch root. */
-  async #partOf(block: Block, first: number, end: number) {
-    const leaves = await this.#leavesOf(block);
-    if (!leaves) return null;
-    const from = Math.max(first, block.first);
-    const to = Math.min(end, block.first + block.count);
-    const records = await readSpan(this.#from, from, to);
-    const span = { begin: from - block.first, end: to - block.first };
-    const hashes = Array.from({ length: to - from }, (_, i) => leafAt(leaves, span.begin + i));
-    const hashRecord = createRecordHasher(nodeSha256);
-    const held = new Set<number>();
-    for (const record of records) {
-      held.add(record.offset);
-      hashes[record.offset - from] = hashRecord(record);
-    }
-    const removed = hashes
-      .map((hash, i) => ({ offset: from + i, hash }))
-      .filter(({ offset }) => !held.has(offset));
-    const path = spanRanges(span, block.count).map(({ begin, end: stop }) =>
-      rootInPlace(Buffer.from(leaves.subarray(begin * HASH_BYTES, stop * HASH_BYTES)), stop - begin),
-    );
-    const root = rootFromSpan(hashes, span.begin, block.count, path, nodeSha256);
-    return { records, removed, path, matches: root !== null && equalBytes(root, block.root) };
+  #partOf(block: Block, first: number, end: number) {
+    const begin = Math.max(first - block.first, 0);
+    const stop = Math.min(end - block.first, block.count);
+    return this.#parts.attempt(block, begin, stop, ({ part, records }, roots) => {
+      const hashes = Array.from({ length: stop - begin }, (_, i) => leafAt(part, begin + i));
+      const hashRecord = createRecordHasher(nodeSha256);
+      const held = new Set<number>();
+      for (const record of records) {
+        held.add(record.offset);
+        hashes[record.offset - block.first - begin] = hashRecord(record);
+      }
+      const removed: RemovedRecord[] = hashes
+        .map((hash, i) => ({ offset: block.first + begin + i, hash }))
+        .filter(({ offset }) => !held.has(offset));
+      const ranges = spanRanges({ begin, end: stop }, block.count);
+      const path = ranges.map((range) => rangeRoot(roots, part, range.begin, range.end));
+      const root = rootFromSpan(hashes, begin, block.count, path, nodeSha256);
+      return root && equalBytes(root, block.root)
+        ? { kind: 'made', value: { records, removed, path } }
+        : { kind: 'does-not-match' };
+    });
   }
 
   /** The newest checkpoint a quorum has cosigned where it covers the offset, else the newest there is. */
@@ -239,25 +239,12 @@ export class Prover {
     this.#heads.set(path, readers);
     return readers;
   }
-
-  /** Leaf hashes of a whole block; null where the log does not hold them all. */
-  async #leavesOf(block: Block): Promise<Buffer | null> {
-    const known = this.#leaves.get(block.height);
-    if (known) return known;
-    const leaves = await readBlockLeaves(block, this.#from, () => undefined);
-    if (leaves) keep(this.#leaves, block.height, leaves, BATCHES_KEPT);
-    return leaves;
-  }
-
-  /** What was kept of the block may be of records that have changed since: the next proof reads them again. */
-  #mismatch(height: number): NoProof {
-    this.#leaves.delete(height);
-    return { kind: 'does-not-match', height };
-  }
 }
 
-const leafAt = (leaves: Buffer, index: number): Uint8Array =>
-  new Uint8Array(leaves.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES));
+function leafAt({ begin, leaves }: Part, index: number): Uint8Array {
+  const at = (index - begin) * HASH_BYTES;
+  return new Uint8Array(leaves.subarray(at, at + HASH_BYTES));
+}
 
 function keep<T>(kept: Map<number, T>, height: number, value: T, max: number): void {
   if (kept.size >= max) kept.delete(kept.keys().next().value!);

@@ -142,7 +142,7 @@ async function proofs(
   count: number,
 ): Promise<void> {
   const random = randomFrom(7);
-  const source = localProofs(reader, join(dataDir, 'ledger'));
+  const source = localProofs(reader, dataDir);
   const gatewayKey = formatVerifierKey(verifierKey(ORIGIN, loadOrCreateGatewayKey(dataDir).publicKey));
   const texts: string[] = [];
   const prove = async (latencies: Latencies, at: number) => {

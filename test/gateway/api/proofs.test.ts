@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { ledgerDirOf, localProofs, type ProofAnswer, ProofWorker } from '../../../gateway/api/proofs.ts';
+import { localProofs, type ProofAnswer, ProofWorker } from '../../../gateway/api/proofs.ts';
 import { offset } from '../../../ledger/format/brand.ts';
 import { verifyProof } from '../../../ledger/verify/index.ts';
 import { reading, startTestGateway } from './gateway.ts';
@@ -19,7 +19,7 @@ test('a proof from the thread is the proof made in place', async () => {
     let answer: ProofAnswer;
     do answer = await worker.prove(offset(1));
     while (answer.kind === 'not-sealed-yet');
-    expect(answer).toEqual(await localProofs(reader, ledgerDirOf(gateway.dataDir)).prove(offset(1)));
+    expect(answer).toEqual(await localProofs(reader, gateway.dataDir).prove(offset(1)));
     expect(answer.kind === 'proof' && verifyProof(answer.text, { gatewayKey: gateway.publicKey }).valid).toBe(
       true,
     );

@@ -98,7 +98,7 @@ for (const [kind, make] of Object.entries(stores)) {
       expect((await readAll(reader)).map(plain)).toEqual(before.map(plain));
       expect((await reader.fetch(offset(17), { maxRecords: 1 })).map(plain)).toEqual([plain(before[17]!)]);
       expect(await reader.offsetForTime(reading(120).eventMs)).toBe(120);
-      const proofs = localProofs(reader, join(dataDir, 'ledger'), leafSource(dataDir, fs));
+      const proofs = localProofs(reader, dataDir, leafSource(dataDir, fs));
       const answer = await proofs.prove(offset(50));
       if (answer.kind !== 'proof') throw new Error(answer.kind);
       const gatewayKey = gatewayVerifierKey(ORIGIN, loadOrCreateGatewayKey(dataDir));

@@ -107,7 +107,7 @@ test('topics with other ages: a segment is rewritten, offsets stay, and what is 
   });
   expect((await fsck(dataDir, { deep: true })).findings).toEqual([]);
   const gatewayKey = gatewayVerifierKey(ORIGIN, loadOrCreateGatewayKey(dataDir));
-  const proofs = localProofs(reader, join(dataDir, 'ledger'), leafSource(dataDir));
+  const proofs = localProofs(reader, dataDir, leafSource(dataDir));
   for (const at of [1, 5, 100, 200, 301]) {
     const answer = await proofs.prove(offset(at));
     if (answer.kind !== 'proof') throw new Error(`${at}: ${answer.kind}`);

@@ -16,6 +16,7 @@ import { fileDisk, type LedgerDisk } from '../../../ledger/seal/disk.ts';
 import { type GatewayKey, loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
 import { type OpenedSealer, openSealer } from '../../../ledger/seal/open.ts';
 import type { Sealer } from '../../../ledger/seal/sealer.ts';
+import type { SubtreeSink } from '../../../ledger/seal/subtrees.ts';
 
 export const ORIGIN = 'plant7.example.com/gw-3';
 const encoder = new TextEncoder();
@@ -48,6 +49,8 @@ export class TestClock {
   nowMs = (): number => (this.ticking ? this.wallMs++ : this.wallMs);
   monotonicMs = (): number => this.runMs;
 }
+
+type OpenOptions = Parameters<World['config']>[0] & { readonly subtrees?: SubtreeSink };
 
 export class World {
   readonly dataDir: string;
@@ -95,7 +98,7 @@ export class World {
     };
   }
 
-  tryOpen(disk: LedgerDisk = fileDisk, options: Parameters<World['config']>[0] = {}): Promise<OpenedSealer> {
+  tryOpen(disk: LedgerDisk = fileDisk, options: OpenOptions = {}): Promise<OpenedSealer> {
     return openSealer({
       dataDir: this.dataDir,
       config: this.config(options),
@@ -117,12 +120,13 @@ export class World {
           return this.state.swapCheckpoint(expected, size, note);
         },
       },
+      subtrees: options.subtrees,
       readRecords: this.readRecords,
       logEnd: this.records.length,
     });
   }
 
-  async open(disk: LedgerDisk = fileDisk, options: Parameters<World['config']>[0] = {}): Promise<Sealer> {
+  async open(disk: LedgerDisk = fileDisk, options: OpenOptions = {}): Promise<Sealer> {
     const opened = await this.tryOpen(disk, options);
     if (opened.kind === 'refused') throw new Error(`refused: ${opened.reason}: ${opened.message}`);
     return opened.sealer;
