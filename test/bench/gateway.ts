@@ -16,6 +16,9 @@ import { scratch } from './scratch.ts';
 const SETTLE_MS = 4_000;
 const PROBES_PER_SECOND = 50;
 const FAULTS = 100;
+const CRITICAL_PER_SECOND = 5;
+const CRITICAL_TOPIC = 'bench/trip/now';
+const CRITICAL_YAML = "ledger: { critical: [{ name: trip, topics: ['bench/trip/#'] }] }\n";
 
 const isBuilt = existsSync(join(import.meta.dirname, '../../dist/bin/tidemark.js'));
 
@@ -44,7 +47,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       seconds: { type: 'string', default: '15' },
       connections: { type: 'string', default: '1000' },
       rate: { type: 'string', default: '10' },
-      only: { type: 'string', default: 'memory,fleet,latency' },
+      only: { type: 'string', default: 'memory,fleet,latency,critical' },
       in: { type: 'string' },
     },
   });
@@ -64,6 +67,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (only.has('memory')) await memory(settings);
     if (only.has('fleet')) await fleet(settings);
     if (only.has('latency')) await latency(settings);
+    if (only.has('critical')) await critical(settings);
   } finally {
     temporary.remove();
   }
@@ -177,37 +181,64 @@ async function latency(settings: Settings): Promise<void> {
   console.log(
     `from the ack of a record (HTTP) to what follows from it, as installed and a window of ${WINDOW.sizeMs} ms\n`,
   );
+  await withAndWithoutLoad(settings, 'latency', WINDOW_YAML, async (gateway, load, name) => {
+    await line('sealed: signed checkpoint on disk', load, '≤ 1.5 s p99', async () => {
+      const latencies = await sealedLatency(gateway, settings.seconds, PROBES_PER_SECOND);
+      return { latencies, sent: latencies.count };
+    });
+    await line('window on the live tail', load, '< 100 ms p99', () =>
+      windowLatency(gateway, settings.seconds),
+    );
+    await line('anomaly on the live tail', load, '< 100 ms p99', () => anomalyLatency(gateway, FAULTS, name));
+  });
+}
+
+async function critical(settings: Settings): Promise<void> {
+  console.log(
+    `from the ack of a record (HTTP), ${CRITICAL_PER_SECOND} a second, that a rule calls critical; its block is cut at once\n`,
+  );
+  await withAndWithoutLoad(settings, 'critical', CRITICAL_YAML, (gateway, load) =>
+    line('critical record sealed: signed checkpoint on disk', load, '≤ 100 ms', async () => {
+      const latencies = await sealedLatency(gateway, settings.seconds, CRITICAL_PER_SECOND, CRITICAL_TOPIC);
+      return { latencies, sent: latencies.count };
+    }),
+  );
+}
+
+async function withAndWithoutLoad(
+  settings: Settings,
+  folder: string,
+  yaml: string,
+  follow: (gateway: Gateway, load: string, name: string) => Promise<void>,
+): Promise<void> {
   console.log('| what | load beside it | p50 | p99 | max | n | budget, for orientation |');
   console.log('|---|---|---|---|---|---|---|');
-  await withGateway(settings, 'latency', WINDOW_YAML, async (gateway) => {
+  await withGateway(settings, folder, yaml, async (gateway) => {
     await sleep(SETTLE_MS / 2);
-    await follow(gateway, settings, 'none', 'rest');
+    await follow(gateway, 'none', 'rest');
     // Long enough for all probes; ended when they are done.
     const load = startFleet(gateway.mqttPort, settings, settings.rate, 10 * settings.seconds + 120);
     await load.next();
     await sleep(SETTLE_MS / 2);
-    await follow(gateway, settings, `${settings.connections} × ${settings.rate} records/s`, 'load');
+    await follow(gateway, `${settings.connections} × ${settings.rate} records/s`, 'load');
     await load.end();
   });
   console.log('');
 }
 
-async function follow(gateway: Gateway, { seconds }: Settings, load: string, name: string): Promise<void> {
-  const line = async (what: string, budget: string, measure: () => Promise<Found>) => {
-    // What an overloaded gateway does not answer is a figure too; the other lines are still of use.
-    try {
-      const { latencies, sent } = await measure();
-      row(what, load, latencies, sent, budget);
-    } catch (error) {
-      console.log(`| ${what} | ${load} | none: ${(error as Error).message} | | | | ${budget} |`);
-    }
-  };
-  await line('sealed: signed checkpoint on disk', '≤ 1.5 s p99', async () => {
-    const latencies = await sealedLatency(gateway, seconds, PROBES_PER_SECOND);
-    return { latencies, sent: latencies.count };
-  });
-  await line('window on the live tail', '< 100 ms p99', () => windowLatency(gateway, seconds));
-  await line('anomaly on the live tail', '< 100 ms p99', () => anomalyLatency(gateway, FAULTS, name));
+async function line(
+  what: string,
+  load: string,
+  budget: string,
+  measure: () => Promise<Found>,
+): Promise<void> {
+  // What an overloaded gateway does not answer is a figure too; the other lines are still of use.
+  try {
+    const { latencies, sent } = await measure();
+    row(what, load, latencies, sent, budget);
+  } catch (error) {
+    console.log(`| ${what} | ${load} | none: ${(error as Error).message} | | | | ${budget} |`);
+  }
 }
 
 function row(what: string, load: string, latencies: Latencies, sent: number, budget: string): void {

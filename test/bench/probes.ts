@@ -70,6 +70,7 @@ export async function sealedLatency(
   gateway: Gateway,
   seconds: number,
   perSecond: number,
+  topic = 'bench/probe/value',
 ): Promise<Latencies> {
   const tiles = directoryTiles(join(gateway.dataDir, 'ledger'));
   const latencies = new Latencies();
@@ -95,7 +96,7 @@ export async function sealedLatency(
     const random = randomFrom(3);
     const until = performance.now() + seconds * 1_000;
     while (performance.now() < until) {
-      waiting.push(await post(gateway, 'bench/probe/value', `{"value":${random()}}`, JSON_TYPE));
+      waiting.push(await post(gateway, topic, `{"value":${random()}}`, JSON_TYPE));
       await sleep(1_000 / perSecond);
     }
     const deadline = performance.now() + GRACE_MS;
