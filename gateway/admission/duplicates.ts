@@ -63,25 +63,25 @@ class DeviceRing {
   }
 
   grow(capacity: number): void {
-    const { sequences, fingerprints } = this.chronological(capacity);
+    const sequences = new Float64Array(capacity);
+    const fingerprints = new Float64Array(capacity);
+    this.#copy(this.sequences, sequences, 0);
+    this.#copy(this.fingerprints, fingerprints, 0);
     this.sequences = sequences;
     this.fingerprints = fingerprints;
     this.at = this.length % capacity;
   }
 
-  /** The entries from the oldest to the newest, in arrays of `capacity`. */
-  chronological(capacity: number): {
-    sequences: Float64Array<ArrayBuffer>;
-    fingerprints: Float64Array<ArrayBuffer>;
-  } {
-    const first = this.length < this.sequences.length ? 0 : this.at;
-    const sequences = new Float64Array(capacity);
-    const fingerprints = new Float64Array(capacity);
-    sequences.set(this.sequences.subarray(first, this.length));
-    sequences.set(this.sequences.subarray(0, first), this.length - first);
-    fingerprints.set(this.fingerprints.subarray(first, this.length));
-    fingerprints.set(this.fingerprints.subarray(0, first), this.length - first);
-    return { sequences, fingerprints };
+  /** The entries from the oldest to the newest: all sequences, then all fingerprints. */
+  copyTo(slots: Float64Array, at: number): void {
+    this.#copy(this.sequences, slots, at);
+    this.#copy(this.fingerprints, slots, at + this.length);
+  }
+
+  #copy(from: Float64Array, to: Float64Array, at: number): void {
+    const first = this.length < from.length ? 0 : this.at;
+    to.set(from.subarray(first, this.length), at);
+    to.set(from.subarray(0, first), at + this.length - first);
   }
 }
 
@@ -93,10 +93,11 @@ export interface DuplicateLimits {
   readonly maxDevices: number;
 }
 
-export interface RingCopy {
-  readonly device: string;
-  readonly sequences: Float64Array<ArrayBuffer>;
-  readonly fingerprints: Float64Array<ArrayBuffer>;
+/** The entries of one device, to be copied out before anything else happens to the guard. */
+export interface RingExport {
+  readonly length: number;
+  /** Writes the sequences from the oldest on, then the fingerprints, `length` each. */
+  copyTo(slots: Float64Array, at: number): void;
 }
 
 export class DuplicateGuard {
@@ -194,10 +195,8 @@ export class DuplicateGuard {
     }
   }
 
-  /** Devices from the least recent on, each with copies of its entries from the oldest on. */
-  *export(): Generator<RingCopy> {
-    for (const [device, ring] of this.#rings.entries()) {
-      if (ring.length > 0) yield { device, ...ring.chronological(ring.length) };
-    }
+  /** Devices with entries, from the least recent on. */
+  export(): (readonly [device: string, entries: RingExport])[] {
+    return [...this.#rings.entries()].filter(([, ring]) => ring.length > 0);
   }
 }

@@ -1,7 +1,7 @@
 // The bytes in which the duplicate guards and the device table are saved. Refuses what it did not write.
 //
 //   snapshot = "TMA2" jsonLength(u32 BE) json slots messages
-//   json     = {"devices":[DeviceSeen…],"rings":[[device, count]…],"messages":count}      UTF-8, least recent first
+//   json     = {"devices":[DeviceSeen…],"rings":[[device, count]…],"messages":count}      UTF-8, least recent first, then spaces
 //   slots    = for each ring, count × sequence(f64 LE), count × fingerprint(f64 LE), oldest first
 //   messages = count × (digest(16 bytes) fingerprint(f64 LE) offset(f64 LE)), least recent first
 //
@@ -23,24 +23,26 @@ export interface Remembered {
   readonly messages: MessageIds;
 }
 
+/** Made by the ingest thread, while devices wait: entries are copied once, straight to where they are saved from. */
 export function encodeSnapshot({ devices, duplicates, messages }: Remembered): Buffer {
-  const copies = [...duplicates.export()];
-  const rings = copies.map(({ device, sequences }) => [device, sequences.length]);
-  const json = Buffer.from(JSON.stringify({ devices: devices.export(), rings, messages: messages.size }));
-  const slots = copies.reduce((sum, { sequences }) => sum + sequences.length, 0);
-  const bytes = Buffer.allocUnsafeSlow(
-    HEAD_BYTES + json.length + slots * SLOT_BYTES + messages.size * MESSAGE_BYTES,
-  );
+  const rings = duplicates.export();
+  const counts = rings.map(([device, { length }]) => [device, length]);
+  const text = JSON.stringify({ devices: devices.export(), rings: counts, messages: messages.size });
+  // Spaces behind it, so that the slots lie where doubles may.
+  const json = Buffer.from(text + ' '.repeat((8 - (Buffer.byteLength(text) % 8)) % 8));
+  const slots = rings.reduce((sum, [, { length }]) => sum + length, 0);
+  const slotsAt = HEAD_BYTES + json.length;
+  const bytes = Buffer.allocUnsafeSlow(slotsAt + slots * SLOT_BYTES + messages.size * MESSAGE_BYTES);
   bytes.write(MAGIC, 'latin1');
   bytes.writeUInt32BE(json.length, 4);
   json.copy(bytes, HEAD_BYTES);
-  let at = HEAD_BYTES + json.length;
-  for (const { sequences, fingerprints } of copies) {
-    bytes.set(new Uint8Array(sequences.buffer), at);
-    at += sequences.byteLength;
-    bytes.set(new Uint8Array(fingerprints.buffer), at);
-    at += fingerprints.byteLength;
+  const numbers = new Float64Array(bytes.buffer, slotsAt, 2 * slots);
+  let to = 0;
+  for (const [, ring] of rings) {
+    ring.copyTo(numbers, to);
+    to += 2 * ring.length;
   }
+  let at = slotsAt + slots * SLOT_BYTES;
   for (const [digest, { fingerprint, offset }] of messages.entries()) {
     bytes.write(digest, at, 'latin1');
     bytes.writeDoubleLE(fingerprint, at + DIGEST_BYTES);
