@@ -9,6 +9,7 @@ import { leafSource } from '../../gateway/log/retention/leaf-files.ts';
 import { StateStore } from '../../gateway/state/state.ts';
 import { offset } from '../../ledger/format/brand.ts';
 import { SOURCE } from '../../ledger/format/record.ts';
+import { refusalLines } from '../../ledger/fsck/report.ts';
 import type { FlowReport, RecordProvenance, SinkState } from '../../ledger/provenance/answers.ts';
 import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
@@ -117,6 +118,10 @@ function joined(a: FlowReport, b: FlowReport): FlowReport {
     kinds: sum(a.kinds, b.kinds),
     criticalBlocks: a.criticalBlocks + b.criticalBlocks,
     declared: [...a.declared, ...b.declared],
+    refusals: {
+      refused: sum(a.refusals.refused, b.refusals.refused),
+      dropped: sum(a.refusals.dropped, b.refusals.dropped),
+    },
     offsets: a.blocks ? { first: a.offsets.first, end: b.blocks ? b.offsets.end : a.offsets.end } : b.offsets,
     records: {
       intact: a.records.intact + b.records.intact,
@@ -208,6 +213,7 @@ function flowLines(flow: FlowReport): string[] {
     ...declared.map(({ height, kind, cause, count }) =>
       line('declared', `block ${height}: ${kind}, ${cause}${count > 0 ? `, ${count} offsets` : ''}`),
     ),
+    ...refusalLines(flow.refusals),
     ...sinkLines(flow.sinks),
   ];
 }

@@ -5,6 +5,7 @@ import type { Checkpoint } from '../format/checkpoint.ts';
 import { toHex } from '../format/hash.ts';
 import { parseVerifierKey, type VerifierKey } from '../format/note.ts';
 import { type Policy, parsePolicy } from '../format/policy.ts';
+import type { Refusals } from '../format/refusals.ts';
 import type { TileReader } from '../format/tile.ts';
 import { checkRecords, sayMissing } from './auditrecords.ts';
 import { type DeclaredLoss, Seen } from './auditseen.ts';
@@ -93,6 +94,9 @@ export interface AuditReport {
   readonly records: RecordCounts & { readonly mode: 'full' | 'sample'; readonly blocksChecked: number };
   /** The first 100 losses the gateway itself declared. */
   readonly declared: readonly DeclaredLoss[];
+  readonly declaredCount: number;
+  /** What the gateway says it did not let in, by cause, in the blocks that were read. */
+  readonly refusals: Refusals;
   readonly findings: readonly Finding[];
   readonly findingCount: number;
   readonly errors: number;
@@ -242,6 +246,8 @@ async function auditOpened(
     notSealedYet: Math.max(0, log.end - Math.max(sealedEnd, log.start)),
     records: counts,
     declared: seen.declared,
+    declaredCount: seen.declaredCount,
+    refusals: seen.refusals.total,
     findings: findings.list,
     findingCount: findings.count,
     errors: findings.errors,

@@ -1,5 +1,6 @@
 // What the walk of an audit over the blocks notes down: kinds, declared losses, removals, silences and clock steps.
 import type { Block, BlockKind } from '../format/block.ts';
+import { RefusalTally, saysRefusedOnly } from '../format/refusals.ts';
 import type { Findings } from './findings.ts';
 import { PrunedHeights } from './recordcheck.ts';
 
@@ -25,6 +26,8 @@ export class Seen {
     key: 0,
   };
   readonly declared: DeclaredLoss[] = [];
+  declaredCount = 0;
+  readonly refusals = new RefusalTally();
   readonly pruned = new PrunedHeights();
   firstSealedMs: number | null = null;
   #before: Block | null;
@@ -44,7 +47,10 @@ export class Seen {
     this.pruned.add(block);
     this.#times(block, file);
     this.#before = block;
-    if (block.kind !== 'gap' || this.declared.length >= DECLARED_MAX) return;
+    this.refusals.add(block);
+    if (block.kind !== 'gap' || saysRefusedOnly(block)) return;
+    this.declaredCount += 1;
+    if (this.declared.length >= DECLARED_MAX) return;
     const cause = block.detail?.cause;
     this.declared.push({
       height: block.height,

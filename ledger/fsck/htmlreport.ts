@@ -20,7 +20,7 @@ const table = (head: readonly string[], rows: readonly string[]) =>
 
 /** @param at when the audit was, unix ms */
 export function formatHtmlReport(report: AuditReport, at: number): string {
-  const { checkpoint, verdict, findings, declared, authorities } = report;
+  const { checkpoint, verdict, findings, declared, refusals, authorities } = report;
   const origin = checkpoint?.origin ?? 'no checkpoint';
   const parts = [
     `<h1>Audit of ${escaped(origin)}: <span class="${verdict}">${verdict === 'clean' ? 'clean' : 'PROBLEMS'}</span></h1>`,
@@ -43,6 +43,14 @@ export function formatHtmlReport(report: AuditReport, at: number): string {
       ? `<h2>Losses the gateway declared</h2>${table(
           ['block', 'cause', 'offsets'],
           declared.map(({ height, cause, count }) => row([height, cause, count])),
+        )}`
+      : '',
+    Object.keys({ ...refusals.refused, ...refusals.dropped }).length > 0
+      ? `<h2>What the gateway says it did not let in</h2>${table(
+          ['cause', 'refused, the sender told', 'dropped, the sender not told'],
+          [...new Set([...Object.keys(refusals.refused), ...Object.keys(refusals.dropped)])].map((cause) =>
+            row([cause, refusals.refused[cause] ?? 0, refusals.dropped[cause] ?? 0]),
+          ),
         )}`
       : '',
     authorities.length > 0

@@ -1,4 +1,5 @@
 // Turns the results of fsck and audit into text for people. Decides nothing: every word stands for a field.
+import type { Refusals } from '../format/refusals.ts';
 import type { AuditReport } from './audit.ts';
 import type { DeviceReport } from './devicehistory.ts';
 import type { Finding } from './findings.ts';
@@ -98,6 +99,10 @@ function auditLines(report: AuditReport): string[] {
     ...report.declared.map(({ height, cause, count: lost }) =>
       line('declared', `block ${height}: ${cause}${lost > 0 ? `, ${count(lost, 'offset')} lost` : ''}`),
     ),
+    ...(report.declaredCount > report.declared.length
+      ? [line('', `… and ${count(report.declaredCount - report.declared.length, 'more declaration')}`)]
+      : []),
+    ...refusalLines(report.refusals),
     ...findingLines(report.findings, report.findingCount),
     ...(report.notice ? [line('note', report.notice)] : []),
     line(
@@ -106,6 +111,21 @@ function auditLines(report: AuditReport): string[] {
         ? 'clean'
         : `PROBLEMS: ${count(report.errors, 'error')}, ${count(report.warnings, 'warning')}`,
     ),
+  ];
+}
+
+/** Causes with the most first. */
+export function refusalLines({ refused, dropped }: Refusals): string[] {
+  const text = (counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts)
+      .sort(([, a], [, b]) => b - a)
+      .map(([cause, number]) => `${number.toLocaleString('en-US')} ${cause}`)
+      .join(', ');
+  return [
+    ...(Object.keys(refused).length > 0 ? [line('refused', `${text(refused)} (the senders were told)`)] : []),
+    ...(Object.keys(dropped).length > 0
+      ? [line('dropped', `${text(dropped)} (the senders do not know)`)]
+      : []),
   ];
 }
 

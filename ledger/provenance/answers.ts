@@ -1,5 +1,6 @@
 // What questions of provenance are answered with: shapes only, the same over HTTP and on the command line.
 import type { BlockKind } from '../format/block.ts';
+import type { Refusals } from '../format/refusals.ts';
 
 /** A window or score that was computed from the record. */
 export interface DerivedUse {
@@ -79,6 +80,8 @@ export interface FlowReport {
     readonly cause: string;
     readonly count: number;
   }[];
+  /** What the gateway says it did not let in, by cause. */
+  readonly refusals: Refusals;
   /** Offsets sealed: [first, end). */
   readonly offsets: { readonly first: number; readonly end: number };
   readonly records: {

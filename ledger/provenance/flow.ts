@@ -2,6 +2,7 @@
 // re-hashed against them. Reads; changes nothing.
 import type { BlockKind } from '../format/block.ts';
 import { equalBytes } from '../format/hash.ts';
+import { RefusalTally, saysRefusedOnly } from '../format/refusals.ts';
 import type { TileReader } from '../format/tile.ts';
 import { rootInPlace } from '../tiles/batchtree.ts';
 import { type RecordsOf, readBlockLeaves } from '../tiles/blockrecords.ts';
@@ -31,6 +32,7 @@ export async function flowBetween(
   const blocks = new BlockLog(tiles, size);
   const kinds: Partial<Record<BlockKind, number>> = {};
   const declared: FlowReport['declared'][number][] = [];
+  const refusals = new RefusalTally();
   const bySource: Record<string, number> = {};
   const devices = new Set<string>();
   const counts = { intact: 0, changed: 0, notHeld: 0, payloadBytes: 0 };
@@ -53,7 +55,9 @@ export async function flowBetween(
     kinds[block.kind] = (kinds[block.kind] ?? 0) + 1;
     const { kind, detail } = block;
     if (detail?.critical !== undefined) criticalBlocks += 1;
-    if ((kind === 'gap' || kind === 'prune') && declared.length < DECLARED_MAX)
+    refusals.add(block);
+    const isDeclared = (kind === 'gap' || kind === 'prune') && !saysRefusedOnly(block);
+    if (isDeclared && declared.length < DECLARED_MAX)
       declared.push({ height, kind, cause: String(detail?.cause ?? 'unknown'), count: block.count });
     if (kind !== 'data') continue;
     read += block.count;
@@ -77,6 +81,7 @@ export async function flowBetween(
     kinds,
     criticalBlocks,
     declared,
+    refusals: refusals.total,
     offsets,
     records: { ...counts, bySource, devices: devices.size },
     nextHeight: isOver ? null : height,

@@ -3,9 +3,6 @@
 import type { LossTotals } from '../../gateway/stage/types.ts';
 import type { JsonObject } from '../format/canonical.ts';
 
-/** Cause in the detail of a gap block that says what was refused while records did arrive. */
-export const REFUSED_CAUSE = 'refused';
-
 const NOTHING: LossTotals = { refused: {}, dropped: {} };
 
 export class LossAccount {

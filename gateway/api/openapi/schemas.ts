@@ -101,6 +101,7 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
     kinds: { type: 'object', additionalProperties: integer },
     criticalBlocks: integer,
     declared: listOf({ type: 'object' }),
+    refusals: { type: 'object' },
     offsets: objectOf({ first: integer, end: integer }),
     records: { type: 'object' },
     nextHeight: nullable('integer'),

@@ -11,7 +11,10 @@ import { StateStore } from '../../../gateway/state/state.ts';
 import type { Block } from '../../../ledger/format/block.ts';
 import { audit } from '../../../ledger/fsck/audit.ts';
 import { fsck } from '../../../ledger/fsck/fsck.ts';
+import { formatHtmlReport } from '../../../ledger/fsck/htmlreport.ts';
+import { formatReport } from '../../../ledger/fsck/report.ts';
 import { listSegments, scanSegment } from '../../../ledger/fsck/segments.ts';
+import { flowBetween } from '../../../ledger/provenance/flow.ts';
 import type { LedgerConfig } from '../../../ledger/seal/config.ts';
 import { ledgerSchema } from '../../../ledger/seal/config.ts';
 import { sealStage } from '../../../ledger/seal/stage.ts';
@@ -213,7 +216,20 @@ test('what was refused or dropped is said once, per cause: by a heartbeat in sil
     detail: { cause: 'refused', refused: { malformed: 1 }, dropped: {} },
   });
   expect((await said()).length).toBe(3);
-  expect(await audit(dir.dataDir)).toMatchObject({ verdict: 'clean' });
+  const report = await audit(dir.dataDir);
+  expect(report).toMatchObject({
+    ...{ verdict: 'clean', declared: [], declaredCount: 0 },
+    refusals: { refused: { malformed: 3, 'rate-limited': 7 }, dropped: { overloaded: 4 } },
+  });
+  expect(formatReport(report)).toContain('7 rate-limited, 3 malformed (the senders were told)');
+  expect(formatReport(report)).toContain('4 overloaded (the senders do not know)');
+  expect(formatHtmlReport(report, 0)).toContain('<td>rate-limited</td><td>7</td><td>0</td>');
+  const flow = await flowBetween(
+    { tiles: directoryTiles(join(dir.dataDir, 'ledger')), records: { records: async () => [] } },
+    { fromMs: 0, toMs: Number.MAX_SAFE_INTEGER },
+  );
+  expect(flow.refusals).toEqual(report.refusals);
+  expect(flow.declared).toEqual([]);
   // Another run counts from nothing.
   totals = { refused: { malformed: 1 }, dropped: {} };
   const next = start({ heartbeatMs: 60_000 }, '00000000000000bb', () => totals);
