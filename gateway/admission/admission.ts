@@ -138,8 +138,8 @@ export class Admission {
     const common = this.#closing || isFull ? null : this.#judge.common(shared, this.#clock());
     if (common === null) {
       for (let place = from; place < to; place += 1) {
-        const { payload, json, nameLengths } = parts[place]!;
-        this.submit({ ...shared, payload, json, nameLengths }, (outcome) => done(outcome, place));
+        const { payload, json, givesNothing = false } = parts[place]!;
+        this.submit({ ...shared, payload, json, givesNothing }, (outcome) => done(outcome, place));
       }
       return;
     }
@@ -150,6 +150,14 @@ export class Admission {
       if ('kind' in verdict) this.#finish(source, { done, place }, verdict);
       else this.#enter(verdict, false);
     }
+  }
+
+  /**
+   * What JsonLine.nameLengths has of payloads that need to be parsed, under this topic; ANY_NAMES: each does. Of all others
+   * `givesNothing` may be said.
+   */
+  namesLookedFor(topic: string): number {
+    return this.#judge.namesLookedFor(topic);
   }
 
   /** Counts a refusal the adapter made itself, before there was a submission. */

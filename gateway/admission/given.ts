@@ -3,7 +3,7 @@
 import { isCbor, isLineProtocol } from '../codecs/content-type.ts';
 import { asBuffer, structuredPayload } from '../codecs/fields.ts';
 import { lineTimeMs } from '../codecs/line-fields.ts';
-import { mayBeNamed, mayContain, type Pointer, resolvePointer } from '../codecs/pointer.ts';
+import { mayContain, type Pointer, resolvePointer } from '../codecs/pointer.ts';
 import type { TopicMatch } from '../codecs/template.ts';
 import type { Part, Shared } from './types.ts';
 
@@ -45,26 +45,18 @@ export class GivenReader {
     this.sequence = sequence;
     const time = eventMs === null ? match.time : null;
     const counter = sequence === null ? match.sequence : null;
-    const { payload, json, nameLengths } = part;
-    if ((time === null && counter === null) || payload.length === 0) return;
+    const { payload, json } = part;
+    if ((time === null && counter === null) || payload.length === 0 || part.givesNothing) return;
     const first = payload[0]!;
     if (json !== undefined) this.#readValue(json, time, counter);
-    else if (nameLengths !== undefined) {
-      const wantsTime = time !== null && mayBeNamed(nameLengths, time);
-      const wantsCounter = counter !== null && mayBeNamed(nameLengths, counter);
-      if (wantsTime || wantsCounter)
-        this.#readParsed(payload, contentType, wantsTime ? time : null, wantsCounter ? counter : null);
-    } else if (MAY_BEGIN_JSON.has(first)) {
+    else if (MAY_BEGIN_JSON.has(first)) {
       const text = asBuffer(payload).toString('latin1');
       const wantsTime = time !== null && mayContain(text, time);
       const wantsCounter = counter !== null && mayContain(text, counter);
-      if (wantsTime || wantsCounter)
-        this.#readParsed(payload, contentType, wantsTime ? time : null, wantsCounter ? counter : null);
+      if (!wantsTime && !wantsCounter) return;
+      const value = structuredPayload(payload, contentType);
+      this.#readValue(value, wantsTime ? time : null, wantsCounter ? counter : null);
     } else this.#readOther(payload, contentType, time, counter, first);
-  }
-
-  #readParsed(payload: Uint8Array, contentType: string, time: Pointer | null, counter: Pointer | null): void {
-    this.#readValue(structuredPayload(payload, contentType), time, counter);
   }
 
   #readValue(value: unknown, time: Pointer | null, counter: Pointer | null): void {

@@ -2,6 +2,7 @@
 // the headers that are the gateway's word. Knows nothing of what was accepted before, nor of how full the gateway is.
 import type { RecordInput } from '../../ledger/format/record.ts';
 import { CLOCK_HEADER, type ClockFlag, clockFlag } from '../codecs/clock.ts';
+import { ANY_NAMES } from '../codecs/pointer.ts';
 import { TopicTemplates } from '../codecs/template.ts';
 import type { IngestConfig } from './config.ts';
 import { fingerprint, type Pending } from './duplicates.ts';
@@ -93,6 +94,11 @@ export class Judge {
     if (problem !== null) return reject('malformed', problem);
     const shared = submission;
     return this.#candidate({ shared, verdict, device, receivedMs, messageId, misfit }, submission, 0, done);
+  }
+
+  namesLookedFor(topic: string): number {
+    const { time, sequence } = this.topics.verdict(topic).match;
+    return this.#schemas.concern(topic) ? ANY_NAMES : (time?.nameBits ?? 0) | (sequence?.nameBits ?? 0);
   }
 
   /** What holds for every record that has this in common; null: each must be judged by itself. */

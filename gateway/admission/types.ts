@@ -27,12 +27,12 @@ export interface Submission {
   readonly connection?: object;
   /** The payload as JSON where the adapter has parsed it already; undefined: not parsed yet. */
   readonly json?: unknown;
-  /** Where the payload surely is JSON but is not parsed: which lengths its members' names have (codecs/json-lines.ts). */
-  readonly nameLengths?: number | undefined;
+  /** The payload surely is JSON and says neither its time nor a counter: Admission.namesLookedFor() has been asked. */
+  readonly givesNothing?: boolean;
 }
 
 /** What a record of a batch has of its own … */
-export type Part = Pick<Submission, 'payload' | 'json' | 'nameLengths'>;
+export type Part = Pick<Submission, 'payload' | 'json' | 'givesNothing'>;
 /** … and what all records of the batch have in common. */
 export type Shared = Omit<Submission, keyof Part>;
 

@@ -1,5 +1,8 @@
 // JSON pointers (RFC 6901) into payloads. Reads own members only; a pointer that leads nowhere is undefined.
-import { lengthBit as bitOf } from './json-lines.ts';
+import { lengthBit } from './json-lines.ts';
+
+/** The text says nothing by its members' names. */
+export const ANY_NAMES = -1;
 
 export interface Pointer {
   readonly tokens: readonly string[];
@@ -8,8 +11,8 @@ export interface Pointer {
    * null when the member could be an array element, which has no name in the text.
    */
   readonly needle: string | null;
-  /** The bit of JsonLine.nameLengths that is set where there may be the last member; 0 where it may have no name. */
-  readonly lengthBit: number;
+  /** What JsonLine.nameLengths has of a text that may hold the last member; ANY_NAMES where it may have no name. */
+  readonly nameBits: number;
 }
 
 /** Throws a RangeError when `text` is not a JSON pointer. */
@@ -24,7 +27,7 @@ export function parsePointer(text: string): Pointer {
   return {
     tokens,
     needle: named ? Buffer.from(JSON.stringify(last)).toString('latin1') : null,
-    lengthBit: named ? bitOf(Buffer.byteLength(last)) : 0,
+    nameBits: named ? lengthBit(Buffer.byteLength(last)) : ANY_NAMES,
   };
 }
 
@@ -43,7 +46,3 @@ export function resolvePointer(value: unknown, pointer: Pointer): unknown {
 export function mayContain(text: string, pointer: Pointer): boolean {
   return pointer.needle === null || text.includes(pointer.needle) || text.includes('\\');
 }
-
-/** The same of a JSON text without escapes, by the lengths of its members' names. */
-export const mayBeNamed = (nameLengths: number, { lengthBit }: Pointer): boolean =>
-  lengthBit === 0 || (nameLengths & lengthBit) !== 0;

@@ -4,6 +4,7 @@ import { encode } from 'cborg';
 import { CborError, decodeCbor } from '../../gateway/codecs/cbor.ts';
 import { numericFields } from '../../gateway/codecs/fields.ts';
 import { LineProtocolError, parseLine, protocolLines } from '../../gateway/codecs/line-protocol.ts';
+import { parsePointer } from '../../gateway/codecs/pointer.ts';
 import { TopicTemplates } from '../../gateway/codecs/template.ts';
 import { cborItems, jsonArrayItems, ndjsonItems, type Split } from '../../gateway/ingest/http/batch.ts';
 import { readCborFrame, readJsonFrame } from '../../gateway/ingest/websocket/frame.ts';
@@ -51,19 +52,24 @@ function finished<T>(work: Generator<void, T, void>): T {
   }
 }
 
+/** As under a topic without a template. */
+const looked = parsePointer('/ts').nameBits | parsePointer('/seq').nameBits;
+
 const batch = (name: string, split: Split, good: readonly Uint8Array[]): Target => ({
   name,
   good,
   check: (bytes, isGood) => {
-    const items = finished(split(bytes, { maxBatchLines: ITEMS_MAX, maxPayloadBytes: 1_048_576 }));
+    const items = finished(split(bytes, { maxBatchLines: ITEMS_MAX, maxPayloadBytes: 1_048_576 }, looked));
     if (typeof items === 'string') {
       if (isGood && items !== 'too-many') throw new Error(`good input is refused: ${items}`);
       return;
     }
     let last = 0;
-    for (const { number, payload, problem } of items) {
+    for (const { number, payload, problem, givesNothing } of items) {
       if (number <= last || !isPart(payload, bytes))
         throw new Error('items out of order, or not of the input');
+      if (givesNothing && 'ts' in Object(JSON.parse(payload.toString('utf8'))))
+        throw new Error('a line that gives its time is not to be parsed');
       if (isGood && problem !== null) throw new Error(`good input is refused: ${problem}`);
       last = number;
     }

@@ -5,6 +5,7 @@ import type { Outcome, Part, RejectReason, Shared, ShedReason } from '../../admi
 import { type CborItem, CborReader } from '../../codecs/cbor.ts';
 import { JsonLine } from '../../codecs/json-lines.ts';
 import { ArrayElements } from '../../codecs/json-scan.ts';
+import { ANY_NAMES } from '../../codecs/pointer.ts';
 import { detailOf, type Refused } from './refusal.ts';
 import type { Sliced } from './slices.ts';
 
@@ -27,8 +28,11 @@ export interface BatchLimits {
 /** The items, counted from 1; 'too-many' when there are more than may be; a text: why it is no such batch. */
 export type BatchItems = BatchItem[] | 'too-many' | string;
 
-/** Reads the items of a body; may be interrupted after each few hundred of them. */
-export type Split = (body: Buffer, limits: BatchLimits) => Sliced<BatchItems>;
+/**
+ * Reads the items of a body; may be interrupted after each few hundred of them. `looked`: admission's namesLookedFor(),
+ * of the topic they are for.
+ */
+export type Split = (body: Buffer, limits: BatchLimits, looked: number) => Sliced<BatchItems>;
 
 /** Work between two places where it may be interrupted: bytes, of which each item counts some besides its own. */
 const SLICE_BYTES = 64 * 1024;
@@ -47,26 +51,26 @@ class Pace {
 }
 
 /** Each line that is not blank is one JSON text. `body` is valid UTF-8. */
-export function* ndjsonItems(body: Buffer, limits: BatchLimits): Sliced<BatchItems> {
+export function* ndjsonItems(body: Buffer, limits: BatchLimits, looked: number): Sliced<BatchItems> {
   const items: BatchItem[] = [];
   const pace = new Pace();
   const line = new JsonLine();
+  /** Lines of a batch are alike: after one that had to be parsed, the next are parsed right away. */
+  let mayGiveNothing = looked !== ANY_NAMES;
   let number = 0;
   for (let start = 0; start < body.length; ) {
-    const isJson = line.read(body, start);
+    const isJson = mayGiveNothing && line.read(body, start);
     const end = isJson ? line.end : lineEnd(body, start);
     number += 1;
     if (isJson || !isBlank(body, start, end)) {
       if (items.length === limits.maxBatchLines) return 'too-many';
       const payload = body.subarray(start, end);
+      const givesNothing = isJson && (line.nameLengths & looked) === 0;
+      mayGiveNothing &&= givesNothing || !isJson;
       // What is too long is refused anyway: it is not worth the time.
-      const isKnown = isJson || payload.length > limits.maxPayloadBytes;
-      const { nameLengths } = line;
-      items.push(
-        isKnown
-          ? { number, payload, json: undefined, nameLengths, problem: null }
-          : jsonItem(number, payload, payload.toString('utf8')),
-      );
+      if (givesNothing || payload.length > limits.maxPayloadBytes)
+        items.push({ number, payload, json: undefined, givesNothing, problem: null });
+      else items.push(jsonItem(number, payload));
     }
     if (pace.due(end - start)) yield;
     start = end + 1;
@@ -87,12 +91,13 @@ function isBlank(bytes: Buffer, start: number, end: number): boolean {
   return true;
 }
 
-function jsonItem(number: number, payload: Buffer, text: string): BatchItem {
+function jsonItem(number: number, payload: Buffer): BatchItem {
   try {
-    return { number, payload, json: JSON.parse(text) as unknown, nameLengths: undefined, problem: null };
+    const json = JSON.parse(payload.toString('utf8')) as unknown;
+    return { number, payload, json, givesNothing: false, problem: null };
   } catch (error) {
     const problem = (error as SyntaxError).message;
-    return { number, payload, json: undefined, nameLengths: undefined, problem };
+    return { number, payload, json: undefined, givesNothing: false, problem };
   }
 }
 
@@ -108,7 +113,7 @@ export function* jsonArrayItems(body: Buffer, limits: BatchLimits): Sliced<Batch
   for (let payload = elements.next(); payload !== null; payload = elements.next()) {
     const number = items.length + 1;
     if (number > limits.maxBatchLines) return 'too-many';
-    const item = jsonItem(number, payload, payload.toString('utf8'));
+    const item = jsonItem(number, payload);
     if (item.problem !== null) return `the body is not JSON: element ${number}: ${item.problem}`;
     items.push(item);
     if (pace.due(payload.length)) yield;
@@ -237,9 +242,9 @@ function submitNamed(
   shared: Shared,
   outcomes: BatchOutcomes,
 ): void {
-  for (const { number, payload, json, nameLengths } of items) {
+  for (const { number, payload, json, givesNothing = false } of items) {
     const messageId = `${shared.messageId}/${number}`;
-    admission.submit({ ...shared, messageId, payload, json, nameLengths }, (outcome) =>
+    admission.submit({ ...shared, messageId, payload, json, givesNothing }, (outcome) =>
       outcomes.add(number, outcome),
     );
   }

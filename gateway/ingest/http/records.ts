@@ -6,6 +6,8 @@ import type { Principal } from '../../access/types.ts';
 import type { Outcome, Shared } from '../../admission/types.ts';
 import { CborError, decodeCbor } from '../../codecs/cbor.ts';
 import { isCbor, isJsonMediaType } from '../../codecs/content-type.ts';
+import { JsonLine } from '../../codecs/json-lines.ts';
+import { ANY_NAMES } from '../../codecs/pointer.ts';
 import { cborItems, jsonArrayItems, ndjsonItems, type Split, submitBatch } from './batch.ts';
 import type { Exchange } from './exchange.ts';
 import { LaneRequest } from './lane-exchange.ts';
@@ -110,9 +112,11 @@ function submitOne(exchange: Exchange, shared: Shared, mediaType: string, payloa
   const { admission } = exchange.parts;
   const answer = (outcome: Outcome) => answerOne(exchange, outcome);
   try {
-    if (isJsonMediaType(mediaType))
-      admission.submit({ ...shared, payload, json: JSON.parse(payload.toString('utf8')) }, answer);
-    else if (isCbor(shared.contentType))
+    if (isJsonMediaType(mediaType)) {
+      const givesNothing = isJsonWithout(admission.namesLookedFor(shared.topic), payload);
+      const json = givesNothing ? undefined : (JSON.parse(payload.toString('utf8')) as unknown);
+      admission.submit({ ...shared, payload, json, givesNothing }, answer);
+    } else if (isCbor(shared.contentType))
       admission.submit({ ...shared, payload, json: decodeCbor(payload) }, answer);
     else admission.submit({ ...shared, payload }, answer);
   } catch (error) {
@@ -121,6 +125,15 @@ function submitOne(exchange: Exchange, shared: Shared, mediaType: string, payloa
     exchange.refuse({ code: 'malformed', detail: `the body is not ${what}: ${error.message}` });
   }
 }
+
+const line = new JsonLine();
+
+/** It surely is JSON and has none of these names: it need not be parsed. */
+const isJsonWithout = (looked: number, payload: Buffer): boolean =>
+  looked !== ANY_NAMES &&
+  line.read(payload, 0) &&
+  line.end === payload.length &&
+  (line.nameLengths & looked) === 0;
 
 function answerOne(exchange: Exchange, outcome: Outcome): void {
   if (outcome.kind === 'stored') exchange.answer(202, JSON_HEAD, `{"offset":${outcome.offset}}`);
@@ -140,7 +153,8 @@ function submitMany(
     exchange.refuse({ code: 'malformed', detail });
     return;
   }
-  exchange.sliced(kind.split(body, config), (items) => {
+  const looked = admission.namesLookedFor(head.topic);
+  exchange.sliced(kind.split(body, config, looked), (items) => {
     if (items === 'too-many') {
       const detail = `the batch has more than ${config.maxBatchLines} records`;
       exchange.refuse({ code: 'too-large', detail });

@@ -144,6 +144,43 @@ test('NDJSON: each line a record of its own, blank ones skipped, errors by line'
   expect(await payloads()).toEqual(['{"seq":1}', ' {"seq":2} \r', '[3]']);
 });
 
+test('a batch says of each record what it says alone: its time, its counter, nothing', async () => {
+  const ms = Date.now() - 60_000;
+  const texts = [
+    '{"value":1}',
+    `{"ts":${ms},"value":2}`,
+    '{"value":3}',
+    `{"value":4,"seq":17,"ts":"${new Date(ms).toISOString()}"}`,
+    '{"at":{"ts":5,"seq":6}}',
+    `{"\\u0074s":${ms},"s\\u0065q":8}`,
+    '{"ts":null,"seq":-1}',
+    '[{"seq":1}]',
+    '"seq"',
+  ];
+  for (const text of texts) expect((await post('plant/alone/x', text)).status).toBe(202);
+  for (const body of [texts, texts.toReversed()])
+    expect((await post('plant/batch/x', body.join('\n'), LINES_TYPE)).body).toMatchObject({ rejected: 0 });
+  const said = new Map<string, string[]>();
+  for (const { payload, eventMs, receivedMs, sequence } of await harness.records()) {
+    const text = Buffer.from(payload).toString();
+    const given = `${eventMs === receivedMs ? null : eventMs} ${sequence}`;
+    said.set(text, [...(said.get(text) ?? []), given]);
+  }
+  expect([...said.keys()]).toEqual(texts);
+  for (const all of said.values()) expect(new Set(all).size).toBe(1);
+  expect(said.get(texts[1]!)).toContain(`${ms} null`);
+  expect(said.get(texts[5]!)).toContain(`${ms} 8`);
+});
+
+test('NDJSON for a topic with a schema is held against it, line by line', async () => {
+  await stop();
+  const schema = { type: 'object', properties: { value: { type: 'number' } } };
+  await start({ ingest: { schemas: [{ topics: ['plant/#'], schema }] } });
+  const answer = await post('plant/p/x', '{"value":1}\n{"value":"high"}\n{"value":2}', LINES_TYPE);
+  expect(answer.body).toMatchObject({ accepted: 2, errors: [{ line: 2, reason: 'invalid' }] });
+  expect(await payloads()).toEqual(['{"value":1}', '{"value":2}']);
+});
+
 test('NDJSON without one accepted line is 400, with the results', async () => {
   const answer = await post('plant/p/x', '{\n}\n', LINES_TYPE);
   expect(answer).toMatchObject({ status: 400, body: { code: 'malformed', accepted: 0, rejected: 2 } });
