@@ -241,6 +241,20 @@ export class KeyIndex implements Kept {
     return Math.max(0, low - 1);
   }
 
+  /** The last span to read, from `first` on, for the records before offset `until`, or for about `maxBytes`. */
+  lastSpanFor(first: number, until: number, maxBytes: number): number {
+    const { baseOffset, spanCount } = this.summary;
+    const from = readUint32(this.#spans, first * SPAN_BYTES);
+    let last = first;
+    while (last + 1 < spanCount) {
+      const at = (last + 1) * SPAN_BYTES;
+      if (baseOffset + readUint32(this.#spans, at + 8) >= until) break;
+      if (readUint32(this.#spans, at) - from >= maxBytes) break;
+      last += 1;
+    }
+    return last;
+  }
+
   /** Whether the span has records with fromMs <= eventMs < toMs, as far as its first and last time tell. */
   mayHold(number: number, fromMs: number, toMs: number): boolean {
     const at = number * SPAN_BYTES;

@@ -8,7 +8,7 @@ import type { KeyIndex } from './key-index-file.ts';
 import { logFolder } from './layout.ts';
 import { type QuerySource, runQuery } from './query.ts';
 import { misformed, unsupported } from './read-errors.ts';
-import type { RecordCopies, RecordDecoder, RecordFilter } from './record-decoder.ts';
+import { RecordCopies, type RecordDecoder, type RecordFilter } from './record-decoder.ts';
 import { Seeker } from './seek.ts';
 import type { SegmentCursor } from './segment-cursor.ts';
 import type { SegmentFile } from './segment-file.ts';
@@ -42,6 +42,9 @@ const SPANS_MAX_BYTES = 1024 * 1024;
 const MAX_CURSORS = 4;
 /** Newer records are hardly ever covered by an index yet: not asked for there. */
 const RECENT_RECORDS = 1000;
+/** A look-up: at most so many records, from so little of the segment. */
+const FEW_RECORDS = 16;
+const FEW_BYTES = 32 * 1024;
 /** What a record counts beside its payload against maxBytes. */
 const RECORD_OVERHEAD_BYTES = 64;
 
@@ -83,6 +86,8 @@ export class FileReader implements SearchableLogReader {
   #cursors: SegmentCursor[] = [];
   /** Where reads by key index stopped, the last at the end: going on from there is reading on, not seeking. */
   #ends: number[] = [];
+  /** For look-ups; a read takes it out while it works with it. */
+  #small: Buffer | null = null;
   #closed = false;
   /** Closes idle positions in files that are gone from the folder, so that their space is free. */
   readonly #letGo = (): void => {
@@ -286,25 +291,27 @@ export class FileReader implements SearchableLogReader {
     until: number,
     limits: Limits,
   ): Promise<Run | null> {
-    const { recordCount, segmentBytes, spanCount, lastOffset } = index.summary;
+    const { spanCount, lastOffset } = index.summary;
     const covered = Math.min(lastOffset + 1, until);
     if (from >= covered) return null;
+    const wantBytes = Math.min(limits.maxBytes, SPANS_MAX_BYTES);
     const first = index.spanOf(from);
-    const perRecord = segmentBytes / Math.max(1, recordCount);
-    const wantBytes = Math.min(limits.maxRecords * perRecord, limits.maxBytes, SPANS_MAX_BYTES);
-    let last = first;
-    // One span more than it should take: the wanted record is somewhere inside the first.
-    while (last + 1 < spanCount && index.span(last).position - index.span(first).position < wantBytes)
-      last += 1;
+    // Where offsets are missing it takes more, which are then read on from.
+    const last = index.lastSpanFor(first, Math.min(from + limits.maxRecords, covered), wantBytes);
+    const { length } = extentOf(index, first, last);
+    // Few records are copied out of a buffer that is used again: what a look-up leaves behind is as large as its answer.
+    const few = limits.maxRecords <= FEW_RECORDS && length <= FEW_BYTES;
+    const copies = few ? new RecordCopies(0) : null;
+    const buffer = few ? (this.#small ?? Buffer.allocUnsafeSlow(FEW_BYTES)) : Buffer.allocUnsafeSlow(length);
+    if (few) this.#small = null;
     const records: TelemetryRecord[] = [];
     let bytes = 0;
     let next = from;
     try {
-      const into = Buffer.allocUnsafeSlow(extentOf(index, first, last).length);
-      const read = await readSpans(this.#seeker.fs, file, index, first, last, into);
+      const read = await readSpans(this.#seeker.fs, file, index, first, last, buffer);
       const enough = () => records.length >= limits.maxRecords || bytes >= limits.maxBytes;
       for (let number = first; number <= last && !enough(); number++) {
-        visitRecords(index, read, number, next, limits.filter, this.#seeker.texts, null, (record) => {
+        visitRecords(index, read, number, next, limits.filter, this.#seeker.texts, copies, (record) => {
           records.push(record);
           bytes += record.payload.length + RECORD_OVERHEAD_BYTES;
           next = record.offset + 1;
@@ -313,6 +320,7 @@ export class FileReader implements SearchableLogReader {
         if (!enough())
           next = Math.max(next, number + 1 < spanCount ? index.span(number + 1).firstOffset : covered);
       }
+      if (few) this.#small = buffer;
       return { records, bytes, readBytes: read.bytes.length, next };
     } catch (error) {
       if (!(error instanceof SpanFault)) throw error;

@@ -49,7 +49,12 @@ const MAX_COPIES_BYTES = 64 * 1024;
 export class RecordCopies {
   #buffer = new Uint8Array(0);
   #used = 0;
-  #nextBytes = FIRST_COPIES_BYTES;
+  #nextBytes: number;
+
+  /** `firstBytes`: how large the first buffer is, each after it being twice as large; 0: a buffer for each record. */
+  constructor(firstBytes = FIRST_COPIES_BYTES) {
+    this.#nextBytes = firstBytes;
+  }
 
   /** What `reader` has from here to `end`. */
   take(reader: ByteReader, end: number): ByteReader {

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { realFs } from '../../../gateway/log/fs.ts';
+import { type LogFs, realFs } from '../../../gateway/log/fs.ts';
 import { SegmentIndexing } from '../../../gateway/log/key-index-build.ts';
 import { parseKeyIndexHeader } from '../../../gateway/log/key-index-file.ts';
 import { KeyIndexer, keepKeyIndexes } from '../../../gateway/log/key-indexer.ts';
@@ -238,6 +238,36 @@ test('a query by device reads what it needs, not the log', async () => {
   const early = await reader.query({ device: 'pump-1', toMs: record(50).eventMs });
   expect(early.records.length).toBe(7);
   expect(early.readBytes).toBeLessThan(100_000);
+});
+
+test('look-ups at once and one after the other read one span each, and leave nothing but their records', async () => {
+  let readBytes = 0;
+  const fs: LogFs = {
+    ...realFs,
+    // As from a slow disk: several are under way together.
+    pread: async (fd, into, start, length, position) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      readBytes += length;
+      return realFs.pread(fd, into, start, length, position);
+    },
+  };
+  const log = await open({ config: { ...SMALL, segmentBytes: 1024 * 1024 } });
+  const records = Array.from({ length: 4000 }, (_, number) => record(number));
+  await log.appendAll(records);
+  await log.appendAll(records);
+  await indexAll(log);
+  const reader = await openReader({ dataDir: log.dataDir, durableEnd: log.durableEnd, fs });
+  onTestFinished(() => reader.close());
+  const wanted = Array.from({ length: 40 }, (_, index) => (index * 1777) % 4000);
+  await reader.fetch(at(wanted[0]!), { maxRecords: 1 });
+  readBytes = 0;
+  const together = wanted.slice(0, 20).map((offset) => reader.fetch(at(offset), { maxRecords: 1 }));
+  const found = (await Promise.all(together)).flat();
+  for (const offset of wanted.slice(20)) found.push(...(await reader.fetch(at(offset), { maxRecords: 1 })));
+  expect(found.map(({ offset }) => offset)).toEqual(wanted);
+  expect(found.map(plain)).toEqual(wanted.map((offset) => plain(records[offset]!)));
+  for (const { payload } of found) expect(payload.buffer.byteLength).toBeLessThan(1024);
+  expect(readBytes).toBeLessThan(wanted.length * 10 * 1024 + 1);
 });
 
 describe('keeping indexes', () => {
