@@ -3,6 +3,7 @@
 // counter), and a record still waiting for the disk is not yet "accepted before".
 import { crc32 as crc32Ieee } from 'node:zlib';
 import { crc32c } from '@node-rs/crc32';
+import { type Copied, EntriesCopy } from './entries-copy.ts';
 import { RecentMap } from './recent-map.ts';
 
 const RING_FIRST = 8;
@@ -38,12 +39,13 @@ export interface Pending {
   next: Pending | null;
 }
 
-class DeviceRing {
+class DeviceRing implements Copied {
   sequences = new Float64Array(RING_FIRST);
   fingerprints = new Float64Array(RING_FIRST);
   length = 0;
   at = 0;
   highest = -1;
+  copyAt = -1;
   readonly pending = new Map<number, Pending>();
 
   has(sequence: number, print: number): boolean {
@@ -93,18 +95,12 @@ export interface DuplicateLimits {
   readonly maxDevices: number;
 }
 
-/** The entries of one device, to be copied out before anything else happens to the guard. */
-export interface RingExport {
-  readonly length: number;
-  /** Writes the sequences from the oldest on, then the fingerprints, `length` each. */
-  copyTo(slots: Float64Array, at: number): void;
-}
-
 export class DuplicateGuard {
   readonly #limits: DuplicateLimits;
   readonly #rings: RecentMap<DeviceRing>;
   #capacity = 0;
   #forgotten = 0;
+  #copy: EntriesCopy | null = null;
 
   constructor(limits: DuplicateLimits) {
     this.#limits = limits;
@@ -168,6 +164,7 @@ export class DuplicateGuard {
   }
 
   #push(ring: DeviceRing, sequence: number, print: number): void {
+    this.#copy?.before(ring);
     const capacity = ring.sequences.length;
     const { window, maxEntries } = this.#limits;
     if (ring.length === capacity && capacity < window) {
@@ -195,8 +192,19 @@ export class DuplicateGuard {
     }
   }
 
-  /** Devices with entries, from the least recent on. */
-  export(): (readonly [device: string, entries: RingExport])[] {
-    return [...this.#rings.entries()].filter(([, ring]) => ring.length > 0);
+  /** The entries as they are now: how many each device has, least recent first, and what copies them. One at a time. */
+  copy(): {
+    readonly counts: readonly (readonly [device: string, entries: number])[];
+    readonly copy: EntriesCopy;
+  } {
+    const rings = [...this.#rings.entries()].filter(([, ring]) => ring.length > 0);
+    const counts = rings.map(([device, ring]) => [device, ring.length] as const);
+    this.#copy = new EntriesCopy(
+      rings.map(([, ring]) => ring),
+      () => {
+        this.#copy = null;
+      },
+    );
+    return { counts, copy: this.#copy };
   }
 }

@@ -39,6 +39,7 @@ export class AdmissionMemory {
   #saver: SnapshotSaver | null = null;
   #timer: NodeJS.Timeout | null = null;
   #saving: Promise<void> = Promise.resolve();
+  #isSaving = false;
   #snapshots = 0;
   #snapshotFailures = 0;
 
@@ -138,20 +139,25 @@ export class AdmissionMemory {
   }
 
   #saveIfChanged(): void {
-    if (this.#next === this.#savedNext || this.#saver?.busy) return;
-    if (this.#saver === null || this.#saver.ended)
-      this.#saver = new SnapshotSaver(this.#options.chores, this.#options.dataDir);
-    const next = this.#next;
-    const state = encodeSnapshot(this);
-    this.#saving = this.#saver.save({ next: asOffset(next), state }).then(
-      () => {
-        this.#savedNext = next;
-        this.#snapshots += 1;
-      },
-      (error: unknown) => {
+    if (this.#next === this.#savedNext || this.#isSaving) return;
+    this.#isSaving = true;
+    this.#saving = this.#save()
+      .catch((error: unknown) => {
         this.#snapshotFailures += 1;
         this.#options.logger.warn({ err: error }, 'saving the admission snapshot failed');
-      },
-    );
+      })
+      .finally(() => {
+        this.#isSaving = false;
+      });
+  }
+
+  async #save(): Promise<void> {
+    const next = this.#next;
+    const state = await encodeSnapshot(this);
+    if (this.#saver === null || this.#saver.ended)
+      this.#saver = new SnapshotSaver(this.#options.chores, this.#options.dataDir);
+    await this.#saver.save({ next: asOffset(next), state });
+    this.#savedNext = next;
+    this.#snapshots += 1;
   }
 }

@@ -6,6 +6,7 @@
 //   messages = count × (digest(16 bytes) fingerprint(f64 LE) offset(f64 LE)), least recent first
 //
 // Slots are little-endian as they stand in memory on every machine Node runs on: saving is a copy.
+import { setImmediate } from 'node:timers/promises';
 import { offset as asOffset } from '../../ledger/format/brand.ts';
 import type { Source } from '../../ledger/format/record.ts';
 import type { DeviceSeen, DeviceTable } from './devices.ts';
@@ -23,32 +24,37 @@ export interface Remembered {
   readonly messages: MessageIds;
 }
 
-/** Made by the ingest thread, while devices wait: entries are copied once, straight to where they are saved from. */
-export function encodeSnapshot({ devices, duplicates, messages }: Remembered): Buffer {
-  const rings = duplicates.export();
-  const counts = rings.map(([device, { length }]) => [device, length]);
+/** Made by the ingest thread, while devices wait: no turn of its event loop copies entries for longer. */
+const SLICE_MS = 1;
+
+/**
+ * The bytes of what is remembered at the time of the call. Entries, the most of it, are copied in slices; `pause` lets the
+ * event loop turn.
+ */
+export async function encodeSnapshot(
+  { devices, duplicates, messages }: Remembered,
+  pause: () => Promise<void> = () => setImmediate(),
+  sliceMs = SLICE_MS,
+): Promise<Buffer> {
+  const { counts, copy } = duplicates.copy();
   const text = JSON.stringify({ devices: devices.export(), rings: counts, messages: messages.size });
   // Spaces behind it, so that the slots lie where doubles may.
   const json = Buffer.from(text + ' '.repeat((8 - (Buffer.byteLength(text) % 8)) % 8));
-  const slots = rings.reduce((sum, [, { length }]) => sum + length, 0);
   const slotsAt = HEAD_BYTES + json.length;
-  const bytes = Buffer.allocUnsafeSlow(slotsAt + slots * SLOT_BYTES + messages.size * MESSAGE_BYTES);
+  const messagesAt = slotsAt + copy.entries * SLOT_BYTES;
+  const bytes = Buffer.allocUnsafeSlow(messagesAt + messages.size * MESSAGE_BYTES);
   bytes.write(MAGIC, 'latin1');
   bytes.writeUInt32BE(json.length, 4);
   json.copy(bytes, HEAD_BYTES);
-  const numbers = new Float64Array(bytes.buffer, slotsAt, 2 * slots);
-  let to = 0;
-  for (const [, ring] of rings) {
-    ring.copyTo(numbers, to);
-    to += 2 * ring.length;
-  }
-  let at = slotsAt + slots * SLOT_BYTES;
+  let at = messagesAt;
   for (const [digest, { fingerprint, offset }] of messages.entries()) {
     bytes.write(digest, at, 'latin1');
     bytes.writeDoubleLE(fingerprint, at + DIGEST_BYTES);
     bytes.writeDoubleLE(offset, at + DIGEST_BYTES + 8);
     at += MESSAGE_BYTES;
   }
+  copy.into(new Float64Array(bytes.buffer, slotsAt, 2 * copy.entries));
+  while (!copy.step(sliceMs)) await pause();
   return bytes;
 }
 

@@ -30,16 +30,16 @@ const record = fc.record({
   print: fc.integer({ min: 0, max: 1 }),
 });
 
-test('exactly the last records of each device are recognised, also after save and load', () => {
-  fc.assert(
-    fc.property(
+test('exactly the last records of each device are recognised, also after save and load', async () => {
+  await fc.assert(
+    fc.asyncProperty(
       fc.array(record, { maxLength: 120 }),
       fc.array(record, { maxLength: 30 }),
-      (stored, asked) => {
+      async (stored, asked) => {
         const guard = new DuplicateGuard(limits);
         for (const { device, sequence, print } of stored) guard.remember(device, sequence, print);
         const loaded = new DuplicateGuard(limits);
-        expect(decodeSnapshot(encodeSnapshot(withGuard(guard)), withGuard(loaded))).toBe(true);
+        expect(decodeSnapshot(await encodeSnapshot(withGuard(guard)), withGuard(loaded))).toBe(true);
         for (const each of [...asked, ...stored]) {
           const expected = reference(stored, limits.window, each) ? 'stored' : null;
           expect(guard.find(each.device, each.sequence, each.print)).toBe(expected);
@@ -51,12 +51,36 @@ test('exactly the last records of each device are recognised, also after save an
   );
 });
 
-test('bytes that are no snapshot are refused', () => {
+test('a snapshot is of the moment in which it was begun, whatever comes while it is copied', async () => {
+  const roomy = { window: 4096, maxEntries: 1_000_000, maxDevices: 60 };
+  const devices = Array.from({ length: 50 }, (_, at) => `device-${at}`);
+  const filled = () => {
+    const guard = new DuplicateGuard(roomy);
+    for (let sequence = 0; sequence < 5_000; sequence += 1)
+      for (const device of devices) guard.remember(device, sequence, sequence);
+    return guard;
+  };
+  const undisturbed = await encodeSnapshot(withGuard(filled()));
+  const guard = filled();
+  let pauses = 0;
+  const disturb = async () => {
+    pauses += 1;
+    for (const device of devices) guard.remember(device, 10_000 + pauses, 1);
+    // There is no room for all of them: those longest unheard are forgotten.
+    guard.remember(`new-${pauses}`, 1, 1);
+  };
+  const disturbed = await encodeSnapshot(withGuard(guard), disturb, 0);
+  expect(disturbed.equals(undisturbed)).toBe(true);
+  expect(pauses).toBeGreaterThan(10);
+  expect(guard.forgotten).toBeGreaterThan(10);
+});
+
+test('bytes that are no snapshot are refused', async () => {
   const guard = new DuplicateGuard(limits);
   guard.remember('a', 1, 2);
   const messages = new MessageIds(10);
   messages.remember(messageDigest('a', 'm'), { fingerprint: 3, offset: offset(4) });
-  const bytes = encodeSnapshot({ ...withGuard(guard), messages });
+  const bytes = await encodeSnapshot({ ...withGuard(guard), messages });
   const load = (state: Uint8Array) => decodeSnapshot(state, withGuard(new DuplicateGuard(limits)));
   expect(load(bytes)).toBe(true);
   expect(load(bytes.subarray(0, -1))).toBe(false);
@@ -108,7 +132,7 @@ test('a record’s fingerprint tells topic, payload and time apart', () => {
   for (const print of prints) expect(Number.isSafeInteger(print) && print >= 0).toBe(true);
 });
 
-test('message ids: the most recent ones are known, with their offset, also after save and load', () => {
+test('message ids: the most recent ones are known, with their offset, also after save and load', async () => {
   const messages = new MessageIds(2);
   const store = (id: string, print: number, at: number) =>
     messages.settle(messages.begin(messageDigest('d', id), print), offset(at));
@@ -118,7 +142,7 @@ test('message ids: the most recent ones are known, with their offset, also after
   store('three', 3, 12);
   const loaded = new MessageIds(2);
   const guard = new DuplicateGuard(limits);
-  const saved = encodeSnapshot({ ...withGuard(guard), messages });
+  const saved = await encodeSnapshot({ ...withGuard(guard), messages });
   expect(decodeSnapshot(saved, { ...withGuard(guard), messages: loaded })).toBe(true);
   for (const ids of [messages, loaded]) {
     expect(ids.find(messageDigest('d', 'one'), 1)).toMatchObject({ offset: 10 });
