@@ -40,41 +40,61 @@ export interface ProtocolLine {
 /** The lines that are neither blank nor comments; null when there are more than `linesMax`. */
 export function protocolLines(body: Buffer, linesMax: number): ProtocolLine[] | null {
   const lines: ProtocolLine[] = [];
-  let number = 1;
-  for (let start = 0; start < body.length; ) {
-    let from = start;
-    while (from < body.length && (body[from] === SPACE || body[from] === 0x09)) from += 1;
-    const comment = body[from] === HASH;
-    const found = comment ? body.indexOf(LF, from) : lineEnd(body, from);
-    const end = found === -1 ? body.length : found;
-    const trimmed = end > from && body[end - 1] === CR ? end - 1 : end;
-    if (!comment && trimmed > from) {
-      if (lines.length === linesMax) return null;
-      lines.push({ number, bytes: body.subarray(from, trimmed) });
-    }
-    number += 1;
-    start = end + 1;
+  for (const line of eachLine(body)) {
+    if (line === null) continue;
+    if (lines.length === linesMax) return null;
+    lines.push(line);
   }
   return lines;
 }
 
-/** Position of the LF that ends the line beginning at `from`: one inside a field's quoted text does not. */
-function lineEnd(body: Buffer, from: number): number {
-  const plain = body.indexOf(LF, from);
-  // Looked for in this line only: a body without any quote would be gone through for each of its lines.
-  if (!body.subarray(from, plain === -1 ? body.length : plain).includes(QUOTE))
-    return plain === -1 ? body.length : plain;
+/** Bytes that are looked through between two places where that may be interrupted; a line counts some besides its own. */
+const STEP_BYTES = 64 * 1024;
+const LINE_BYTES = 256;
+
+/** The same one by one; null now and then, so that whoever asks can do something else in between. */
+export function* eachLine(body: Buffer): Generator<ProtocolLine | null, void, void> {
+  let number = 1;
+  let left = STEP_BYTES;
+  for (let start = 0; start < body.length; ) {
+    let from = start;
+    while (from < body.length && (body[from] === SPACE || body[from] === 0x09)) from += 1;
+    const found = body.indexOf(LF, from);
+    const plain = found === -1 ? body.length : found;
+    const comment = body[from] === HASH;
+    // Looked for in this line only: a body without any quote would be gone through for each of its lines.
+    const quotes = !comment && body.subarray(from, plain).includes(QUOTE);
+    const end = quotes ? yield* quotedLineEnd(body, from, plain) : plain;
+    const trimmed = end > from && body[end - 1] === CR ? end - 1 : end;
+    if (!comment && trimmed > from) yield { number, bytes: body.subarray(from, trimmed) };
+    number += 1;
+    left -= end - start + LINE_BYTES;
+    if (left <= 0) {
+      left = STEP_BYTES;
+      yield null;
+    }
+    start = end + 1;
+  }
+}
+
+/** Position of the LF that ends the line beginning at `from`: one inside a field's quoted text does not. `plain`: the first. */
+function* quotedLineEnd(body: Buffer, from: number, plain: number): Generator<null, number, void> {
   let quoted = false;
   let inFields = false;
+  let pauseAt = from + STEP_BYTES;
   for (let at = from; at < body.length; at += 1) {
     const byte = body[at]!;
     if (byte === BACKSLASH) at += 1;
     else if (byte === SPACE && !quoted) inFields = true;
     else if (byte === QUOTE && inFields && (quoted || body[at - 1] === EQUALS)) quoted = !quoted;
     else if (byte === LF && !quoted) return at;
+    if (at >= pauseAt) {
+      pauseAt = at + STEP_BYTES;
+      yield null;
+    }
   }
   // A quote that never closes: the line is wrong, and what follows it must not be lost with it.
-  return quoted && plain !== -1 ? plain : body.length;
+  return quoted ? plain : body.length;
 }
 
 const INTEGER = /^-?[0-9]{1,20}$/;

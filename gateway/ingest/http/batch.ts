@@ -52,6 +52,7 @@ class Pace {
 
 /** Each line that is not blank is one JSON text. `body` is valid UTF-8. */
 export function* ndjsonItems(body: Buffer, limits: BatchLimits, looked: number): Sliced<BatchItems> {
+  const { maxBatchLines, maxPayloadBytes } = limits;
   const items: BatchItem[] = [];
   const pace = new Pace();
   const line = new JsonLine();
@@ -59,16 +60,17 @@ export function* ndjsonItems(body: Buffer, limits: BatchLimits, looked: number):
   let mayGiveNothing = looked !== ANY_NAMES;
   let number = 0;
   for (let start = 0; start < body.length; ) {
-    const isJson = mayGiveNothing && line.read(body, start);
+    // What is too long is refused anyway: it is not worth the time.
+    const isLong = body.length - start > maxPayloadBytes && lineEnd(body, start) - start > maxPayloadBytes;
+    const isJson = mayGiveNothing && !isLong && line.read(body, start);
     const end = isJson ? line.end : lineEnd(body, start);
     number += 1;
     if (isJson || !isBlank(body, start, end)) {
-      if (items.length === limits.maxBatchLines) return 'too-many';
+      if (items.length === maxBatchLines) return 'too-many';
       const payload = body.subarray(start, end);
       const givesNothing = isJson && (line.nameLengths & looked) === 0;
       mayGiveNothing &&= givesNothing || !isJson;
-      // What is too long is refused anyway: it is not worth the time.
-      if (givesNothing || payload.length > limits.maxPayloadBytes)
+      if (givesNothing || isLong)
         items.push({ number, payload, json: undefined, givesNothing, problem: null });
       else items.push(jsonItem(number, payload));
     }

@@ -6,12 +6,12 @@ import type { Principal } from '../../access/types.ts';
 import type { Outcome } from '../../admission/types.ts';
 import { LINE_PROTOCOL_TYPE } from '../../codecs/content-type.ts';
 import {
+  eachLine,
   type LinePoint,
   LineProtocolError,
   type Precision,
   type ProtocolLine,
   parseLine,
-  protocolLines,
   timestampMs,
 } from '../../codecs/line-protocol.ts';
 import type { Shown } from '../credentials.ts';
@@ -96,17 +96,27 @@ function submitLines(exchange: Exchange, target: WriteTarget, body: Buffer): voi
     exchange.refuse({ code: 'malformed', detail: 'the body is not valid UTF-8' });
     return;
   }
-  const lines = protocolLines(body, maxBatchLines);
-  if (lines === null) {
-    exchange.refuse({ code: 'too-large', detail: `the body has more than ${maxBatchLines} lines` });
-    return;
+  exchange.sliced(findLines(body, maxBatchLines), (lines) => {
+    if (lines === 'too-many')
+      exchange.refuse({ code: 'too-large', detail: `the body has more than ${maxBatchLines} lines` });
+    else if (lines.length === 0) exchange.answer(204, VERSION_HEAD, '');
+    else {
+      const outcomes = new BatchOutcomes(lines.length, (result, refusal) =>
+        answer(exchange, result, refusal),
+      );
+      exchange.sliced(submitEach(exchange, target, lines, outcomes));
+    }
+  });
+}
+
+function* findLines(body: Buffer, linesMax: number): Sliced<ProtocolLine[] | 'too-many'> {
+  const lines: ProtocolLine[] = [];
+  for (const line of eachLine(body)) {
+    if (line === null) yield;
+    else if (lines.length === linesMax) return 'too-many';
+    else lines.push(line);
   }
-  if (lines.length === 0) {
-    exchange.answer(204, VERSION_HEAD, '');
-    return;
-  }
-  const outcomes = new BatchOutcomes(lines.length, (result, refusal) => answer(exchange, result, refusal));
-  exchange.sliced(submitEach(exchange, target, lines, outcomes));
+  return lines;
 }
 
 function* submitEach(

@@ -3,6 +3,7 @@ import { Point } from '@influxdata/influxdb-client';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
+  eachLine,
   LineProtocolError,
   parseLine,
   protocolLines,
@@ -166,4 +167,24 @@ test('any bytes: lines in order, each a point or a LineProtocolError', () => {
     ),
     { numRuns: 2000 },
   );
+});
+
+test('looking for lines can be interrupted, whatever the body is made of', () => {
+  const bytes = 1024 * 1024;
+  const bodies = ['m v=1\n', '\n', '# nothing\n', 'm v="a\nb"\n'].map((line) =>
+    line.repeat(bytes / line.length),
+  );
+  for (const body of [...bodies, `m v="${'\n'.repeat(bytes)}`, `m v="${'a'.repeat(bytes)}"`]) {
+    let steps = 0;
+    let pauses = 0;
+    let pausedAt = 0;
+    for (const line of eachLine(Buffer.from(body))) {
+      steps += 1;
+      if (line !== null) continue;
+      pauses += 1;
+      expect(steps - pausedAt).toBeLessThan(1_000);
+      pausedAt = steps;
+    }
+    expect(pauses).toBeGreaterThan(14);
+  }
 });
