@@ -32,7 +32,7 @@ export async function stampedCheckpoints(
   if (folder === undefined && isUrl(source)) {
     const shown = await shownBy(source, since, trusted);
     if (shown !== null || ca === undefined) return shown;
-    throw new CommandError(EXIT.usage, '--tsa-ca needs timestamps, and this gateway is too old to show any', {
+    throw new CommandError(EXIT.usage, '--tsa-ca needs timestamps, and there are none to be asked for here', {
       hint: 'copy `timestamps` from the data directory and give it as --timestamps DIR',
     });
   }

@@ -104,7 +104,7 @@ export const PROOF_COMMANDS: readonly CommandSpec[] = [
     summary: 'check the whole history of a gateway',
     usage: '[URL|DIR] [--policy FILE | --key KEY] [--sample N] [--device D | --state FILE] [--watch]',
     about:
-      'Checks every block rule, recomputes every tree, re-hashes every retained record, and asks the authorities of the policy what they have seen. Exit 0 clean, 1 findings, 2 unusable input, 3 the gateway does not answer.',
+      'Checks every block rule, recomputes every tree, re-hashes every retained record, and asks the authorities of the policy what they have seen. Of a mirror or a copy of the block log alone, all but the records. Exit 0 clean, 1 findings, 2 unusable input, 3 the gateway does not answer.',
     options: {
       policy: SHARED.policy,
       key: SHARED.key,

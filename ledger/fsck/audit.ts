@@ -16,6 +16,7 @@ import { type ChainSummary, readSignedHead, type SignedHead, walkChain } from '.
 import type { ColdAccess } from './coldcopies.ts';
 import { DeviceHistory, type DeviceReport } from './devicehistory.ts';
 import { type Finding, Findings } from './findings.ts';
+import { SourceError } from './httpsource.ts';
 import { type PrunedHeights, RecordCheck, type RecordCounts } from './recordcheck.ts';
 import {
   type AuditTrust,
@@ -88,10 +89,15 @@ export interface AuditReport {
   readonly lastSealedMs: number | null;
   /** One past the last sealed offset. */
   readonly sealedEnd: number;
-  readonly log: { readonly start: number; readonly end: number };
+  /** Null where there is a block log, and no records. */
+  readonly log: { readonly start: number; readonly end: number } | null;
   /** Records in the log that no signed block covers yet: normal while a gateway is running. */
   readonly notSealedYet: number;
-  readonly records: RecordCounts & { readonly mode: 'full' | 'sample'; readonly blocksChecked: number };
+  /** none: there are no records here to look at. */
+  readonly records: RecordCounts & {
+    readonly mode: 'full' | 'sample' | 'none';
+    readonly blocksChecked: number;
+  };
   /** The first 100 losses the gateway itself declared. */
   readonly declared: readonly DeclaredLoss[];
   readonly declaredCount: number;
@@ -118,12 +124,12 @@ const NO_RECORDS: RecordCounts = {
 };
 
 /**
- * Audits a data directory or a gateway (http://…).
+ * Audits a data directory, a gateway (http://…), or a block log alone at a path or an address.
  * @throws SourceError when the source cannot be read, FormatError when policy or key cannot
  */
 export async function audit(source: string, options: AuditOptions = {}): Promise<AuditReport> {
   const findings = new Findings();
-  const opened = openSource(source, findings, options.cold ?? null);
+  const opened = await openSource(source, findings, options.cold ?? null);
   try {
     return await auditOpened(source, opened, findings, options);
   } finally {
@@ -144,6 +150,15 @@ async function auditOpened(
       ? parseVerifierKey(options.gatewayKey)
       : (options.gatewayKey ?? null);
   const { read, records, prefix, recordsFile } = opened;
+  if (!records && options.device !== undefined)
+    throw new SourceError(
+      'SOURCE_ANSWER',
+      `${source} has blocks and no records: no device can be followed there`,
+      {
+        facts: { source },
+        hint: 'give the data directory or the address of the gateway',
+      },
+    );
   const asked = policy && options.askAuthorities !== false ? await askAll(policy) : [];
   const head = await readSignedHead(read, findings, prefix);
   const state = head ? usableState(options.state ?? null, head, findings, prefix) : null;
@@ -161,8 +176,9 @@ async function auditOpened(
   let authorities: AuthorityView[] = [];
   let timestamps: TimestampReport | null = null;
   // Read after the checkpoint: the log can only have grown since, so what is sealed must lie within.
-  const log = await records.bounds();
-  let counts: AuditReport['records'] = { ...NO_RECORDS, mode: options.records ?? 'full', blocksChecked: 0 };
+  const log = (await records?.bounds()) ?? null;
+  const mode = records ? (options.records ?? 'full') : 'none';
+  let counts: AuditReport['records'] = { ...NO_RECORDS, mode, blocksChecked: 0 };
   if (head) {
     const { size } = head.checkpoint;
     chain = await walkChain({
@@ -185,32 +201,34 @@ async function auditOpened(
     const ours = asked.filter(({ origin }) => origin === head.checkpoint.origin);
     authorities = await judgeViews({ ...shown, asked: ours, keysOf });
     if (options.stamps) timestamps = await judgeTimestamps({ ...shown, stamps: options.stamps, keysOf });
-    const check = new RecordCheck(records, findings, recordsFile, seen.pruned, log, history);
-    counts = await checkRecords({
-      opened,
-      since,
-      blocks: chain.blocks,
-      dataBlocks: seen.kinds.data,
-      sealedEnd: chain.coveredEnd,
-      check,
-      history,
-      findings,
-      options,
-    });
-    if (check.misses) await declaredSince({ read, prefix, head, policy, given, pruned: seen.pruned });
-    check.end();
-    counts = { ...counts, ...check.counts };
-    if (chain.coveredEnd > log.end) {
-      findings.add(
-        'error',
-        'SEALED_BEYOND_LOG',
-        { file: recordsFile },
-        `the ledger covers offsets up to ${chain.coveredEnd - 1}, the log ends before ${log.end}`,
-        {
-          sealed: chain.coveredEnd,
-          end: log.end,
-        },
-      );
+    if (records && log) {
+      const check = new RecordCheck(records, findings, recordsFile, seen.pruned, log, history);
+      counts = await checkRecords({
+        opened,
+        since,
+        blocks: chain.blocks,
+        dataBlocks: seen.kinds.data,
+        sealedEnd: chain.coveredEnd,
+        check,
+        history,
+        findings,
+        options,
+      });
+      if (check.misses) await declaredSince({ read, prefix, head, policy, given, pruned: seen.pruned });
+      check.end();
+      counts = { ...counts, ...check.counts };
+      if (chain.coveredEnd > log.end) {
+        findings.add(
+          'error',
+          'SEALED_BEYOND_LOG',
+          { file: recordsFile },
+          `the ledger covers offsets up to ${chain.coveredEnd - 1}, the log ends before ${log.end}`,
+          {
+            sealed: chain.coveredEnd,
+            end: log.end,
+          },
+        );
+      }
     }
     sayMissing(history?.report(), findings, recordsFile);
     if (findings.errors === 0 && chain.position.last)
@@ -243,7 +261,7 @@ async function auditOpened(
     lastSealedMs: chain?.last?.sealedMs ?? null,
     sealedEnd,
     log,
-    notSealedYet: Math.max(0, log.end - Math.max(sealedEnd, log.start)),
+    notSealedYet: log ? Math.max(0, log.end - Math.max(sealedEnd, log.start)) : 0,
     records: counts,
     declared: seen.declared,
     declaredCount: seen.declaredCount,

@@ -1,11 +1,20 @@
-// What an audit reads from: a data directory or a running gateway, behind one interface. Judges nothing.
+// What an audit reads from, behind one interface: a data directory, a running gateway, or a block log alone (a mirror, a copy
+// on a web server). Judges nothing.
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { DeviceProof } from '../format/devices.ts';
-import type { TileReader } from '../format/tile.ts';
+import { CHECKPOINT_PATH, type TileReader } from '../format/tile.ts';
 import { type ColdAccess, ColdCopies } from './coldcopies.ts';
 import { directoryReader, ledgerFolder } from './directory.ts';
 import type { Findings } from './findings.ts';
-import { baseUrl, HttpRecords, httpDeviceProofs, httpTiles, SourceError } from './httpsource.ts';
+import {
+  baseUrl,
+  HttpRecords,
+  httpDeviceProofs,
+  httpTiles,
+  isHttpLedger,
+  SourceError,
+} from './httpsource.ts';
 import { type RecordSource, SegmentRecords } from './recordsource.ts';
 
 /** What a block proves of a device; null where the source cannot say. Nothing in it is to be believed unchecked. */
@@ -13,7 +22,8 @@ export type ReadDeviceProof = (height: number, device: string) => Promise<Device
 
 export interface AuditSource {
   readonly read: TileReader;
-  readonly records: RecordSource;
+  /** Null where there is a block log, and no records. */
+  readonly records: RecordSource | null;
   /** Null where records are at hand anyway. */
   readonly deviceProof: ReadDeviceProof | null;
   /** Put before ledger paths in findings, and named as the place of records. */
@@ -27,9 +37,14 @@ export interface AuditSource {
  * @param cold how the cold tier of a data directory is reached, where that is known
  * @throws SourceError when there is nothing at the path
  */
-export function openSource(source: string, findings: Findings, cold: ColdAccess | null): AuditSource {
+export async function openSource(
+  source: string,
+  findings: Findings,
+  cold: ColdAccess | null,
+): Promise<AuditSource> {
   if (/^https?:\/\//.test(source)) {
     const base = baseUrl(source);
+    if (await isHttpLedger(base)) return ledgerAlone(httpTiles(base, ''));
     return {
       read: httpTiles(base),
       records: new HttpRecords(base),
@@ -45,6 +60,8 @@ export function openSource(source: string, findings: Findings, cold: ColdAccess 
       hint: 'give a data directory or the base address of a gateway',
     });
   }
+  if (existsSync(join(source, CHECKPOINT_PATH)) && !existsSync(ledgerFolder(source)))
+    return ledgerAlone(directoryReader(source));
   const copies = new ColdCopies(source, cold, findings);
   return {
     read: directoryReader(ledgerFolder(source)),
@@ -55,3 +72,12 @@ export function openSource(source: string, findings: Findings, cold: ColdAccess 
     close: () => copies.close(),
   };
 }
+
+const ledgerAlone = (read: TileReader): AuditSource => ({
+  read,
+  records: null,
+  deviceProof: null,
+  prefix: '',
+  recordsFile: '',
+  close: () => {},
+});

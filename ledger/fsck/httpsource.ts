@@ -1,16 +1,19 @@
 // Reads a running gateway's ledger and records over its HTTP API, with limits on time and size. Believes nothing it
 // gets: every answer is parsed strictly and checked by the caller.
 import { fromBase64, fromBase64Sized } from '../format/base64.ts';
+import { parseCheckpoint } from '../format/checkpoint.ts';
 import type { DeviceProof } from '../format/devices.ts';
 import { CodedError, FormatError } from '../format/errors.ts';
 import { HASH_BYTES } from '../format/hash.ts';
+import { parseNote } from '../format/note.ts';
 import { recordFromJson, type TelemetryRecord } from '../format/record.ts';
-import type { TileReader } from '../format/tile.ts';
+import { CHECKPOINT_PATH, type TileReader } from '../format/tile.ts';
 import type { RecordSource } from './recordsource.ts';
 
 const TIMEOUT_MS = 30_000;
 /** 1,000 records of the largest size are refused anyway; this only keeps a hostile server from filling the memory. */
 const MAX_BODY_BYTES = 512 * 1024 * 1024;
+const CHECKPOINT_MAX_BYTES = 256 * 1024;
 const DEVICE_PROOF_MAX_BYTES = 1024 * 1024;
 /** Hashes of a whole block of 65,536 records as base64, with room to spare. */
 const LEAVES_MAX_BYTES = 8 * 1024 * 1024;
@@ -101,8 +104,21 @@ export function baseUrl(text: string): URL {
   return new URL(text.endsWith('/') ? text : `${text}/`);
 }
 
-export function httpTiles(base: URL): TileReader {
-  return (path) => httpGet(new URL(`ledger/${path}`, base));
+export function httpTiles(base: URL, under = 'ledger/'): TileReader {
+  return (path) => httpGet(new URL(`${under}${path}`, base));
+}
+
+/** Whether a block log stands at this very address, as a mirror or a static web server has one: a gateway's is below it. */
+export async function isHttpLedger(base: URL): Promise<boolean> {
+  try {
+    const bytes = await httpGet(new URL(CHECKPOINT_PATH, base), CHECKPOINT_MAX_BYTES);
+    return bytes !== null && parseCheckpoint(parseNote(bytes).text).size >= 0;
+  } catch (error) {
+    // Whoever refuses this, or shows something else there, is asked as a gateway, and its answers say what is wrong.
+    if (error instanceof FormatError || (error instanceof SourceError && error.code === 'SOURCE_ANSWER'))
+      return false;
+    throw error;
+  }
 }
 
 export class HttpRecords implements RecordSource {

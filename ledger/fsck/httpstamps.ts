@@ -13,12 +13,12 @@ export interface ShownStamp {
 const PAGE = 50;
 const PAGE_MAX_BYTES = 16 * 1024 * 1024;
 
-/** Null from a gateway that does not know the question. @throws SourceError */
+/** Null from who does not know the question, or lets nobody ask it: a gateway that does is asked for tiles too, and says so. */
 export async function httpStampPage(source: string, before: number | null): Promise<ShownStamp[] | null> {
   const url = new URL('api/v1/timestamps', baseUrl(source));
   url.searchParams.set('limit', String(PAGE));
   if (before !== null) url.searchParams.set('before', String(before));
-  const bytes = await httpGet(url, PAGE_MAX_BYTES);
+  const bytes = await httpGet(url, PAGE_MAX_BYTES).catch(nullIfRefused);
   if (!bytes) return null;
   try {
     const { timestamps } = JSON.parse(new TextDecoder().decode(bytes)) as { timestamps: unknown[] };
@@ -30,6 +30,12 @@ export async function httpStampPage(source: string, before: number | null): Prom
       cause,
     });
   }
+}
+
+function nullIfRefused(error: unknown): null {
+  const status = error instanceof SourceError ? Number(error.facts.status) : 0;
+  if (status === 401 || status === 403) return null;
+  throw error;
 }
 
 function stampOf(value: unknown): ShownStamp {

@@ -90,7 +90,9 @@ function auditLines(report: AuditReport): string[] {
     ),
     line(
       'records',
-      `${recordText(records)}${records.mode === 'sample' ? ` (sample of ${count(records.blocksChecked, 'block')})` : ''}`,
+      records.mode === 'none'
+        ? 'none here: a block log alone. What the blocks say of records is not held against any'
+        : `${recordText(records)}${records.mode === 'sample' ? ` (sample of ${count(records.blocksChecked, 'block')})` : ''}`,
     ),
     ...(report.device ? deviceLines(report.device) : []),
     ...(report.notSealedYet > 0

@@ -136,7 +136,7 @@ describe.each(Object.entries(tiers))('%s', (name, tier) => {
     expect(local.code).toBe(0);
     const report = JSON.parse(local.stdout) as AuditReport;
     expect(codes(report)).toEqual(['note COLD_NOT_READ cold']);
-    expect(report.log.start).toBe(coldEnd);
+    expect(report.log!.start).toBe(coldEnd);
     expect(report.records.recordsPruned).toBeGreaterThanOrEqual(coldEnd);
   }, 60_000);
 
