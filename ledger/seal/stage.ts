@@ -23,6 +23,7 @@ import { LossAccount } from './losses.ts';
 import { openSealer } from './open.ts';
 import { declareRemovals } from './prune.ts';
 import type { Sealer } from './sealer.ts';
+import { startFilling } from './subtreefill.ts';
 import { SubtreeWriter } from './subtrees.ts';
 
 const FETCH_BYTES = 4 * 1024 * 1024;
@@ -93,7 +94,13 @@ export async function sealStage(
   const { firstPolicy } = config;
   if (firstPolicy !== undefined) adoptFirstPolicy(sealer, key, firstPolicy, context.log);
   cosign.attach(sealer);
-  await new SealLoop(context, sealer, cosign, ports.clock, subtrees).run();
+  const loop = new SealLoop(context, sealer, cosign, ports.clock, subtrees);
+  const filling = startFilling(context, subtrees, () => loop.isCaughtUp);
+  try {
+    await loop.run();
+  } finally {
+    await filling.stop();
+  }
 }
 
 /** What the log can give of these records; nothing where they are damaged: their block is then refused. */
@@ -114,6 +121,7 @@ class SealLoop {
   readonly #clock: Clock;
   readonly #subtrees: SubtreeWriter;
   readonly #isCritical: IsCritical | null;
+  #isCaughtUp = false;
   /** Monotonic time at which the open round is committed, null while none is open. */
   #deadlineMs: number | null = null;
   #lastBlockMs: number;
@@ -142,6 +150,11 @@ class SealLoop {
     this.#lossesMs = this.#lastBlockMs + config.ledger.heartbeatMs;
   }
 
+  /** Nothing durable was left to read when it last looked. */
+  get isCaughtUp(): boolean {
+    return this.#isCaughtUp;
+  }
+
   async run(): Promise<void> {
     const { reader, config, signal } = this.#context;
     const sealer = this.#sealer;
@@ -153,6 +166,7 @@ class SealLoop {
       this.#declareRefused();
       const waitMs = this.#deadlineMs === null ? Math.min(REMOVALS_MS, this.#msToHeartbeat()) : 0;
       const isCaughtUp = await this.#read(waitMs);
+      this.#isCaughtUp = isCaughtUp;
       const now = this.#clock.monotonicMs();
       if (this.#deadlineMs === null && (sealer.gathered > 0 || sealer.uncommitted > 0)) {
         this.#deadlineMs = now + config.ledger.blockIntervalMs;

@@ -1,6 +1,6 @@
 // The sealer as a stage on a real log: when blocks are cut, what is said when nothing arrives or something is lost,
 // and that a refusal is an alarm and not a restart loop.
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { logConfigSchema } from '../../../gateway/log/config.ts';
@@ -9,6 +9,7 @@ import type { Log } from '../../../gateway/log/types.ts';
 import type { LossTotals, StageFigures } from '../../../gateway/stage/types.ts';
 import { StateStore } from '../../../gateway/state/state.ts';
 import type { Block } from '../../../ledger/format/block.ts';
+import { equalBytes } from '../../../ledger/format/hash.ts';
 import { audit } from '../../../ledger/fsck/audit.ts';
 import { fsck } from '../../../ledger/fsck/fsck.ts';
 import { formatHtmlReport } from '../../../ledger/fsck/htmlreport.ts';
@@ -20,6 +21,8 @@ import { ledgerSchema } from '../../../ledger/seal/config.ts';
 import { sealStage } from '../../../ledger/seal/stage.ts';
 import { BlockLog, readHead } from '../../../ledger/tiles/blocks.ts';
 import { directoryTiles } from '../../../ledger/tiles/source.ts';
+import { directorySubtrees, subtreesFolder } from '../../../ledger/tiles/subtreefiles.ts';
+import { rootOfSubtrees } from '../../../ledger/tiles/subtrees.ts';
 import { GatewayDir, inputs, ORIGIN, sealUntilDone } from '../fsck/gateway.ts';
 
 let dir: GatewayDir;
@@ -127,6 +130,37 @@ test('what arrives within the interval shares a block, and the rest is sealed at
   expect(state.loadCursor('sealer')!.next).toBe(13);
   state.close();
 });
+
+test('subtree roots that are missing or wrong are made while there is nothing to seal', async () => {
+  const large = { blockRecordsMax: 300, blockIntervalMs: 60_000 };
+  for (let at = 0; at < 1_200; at += 200) await log.appendAll(inputs(200, at));
+  await start(large).stop();
+  const folder = subtreesFolder(dir.dataDir);
+  const [name] = readdirSync(folder);
+  const path = join(folder, name!);
+  const read = directorySubtrees(dir.dataDir);
+  const full = (await chain()).filter(({ count }) => count === 300);
+  expect(full).toHaveLength(4);
+  const areRight = () =>
+    full.every((block) => read(block) && equalBytes(rootOfSubtrees(read(block)!), block.root));
+  expect(areRight()).toBe(true);
+  for (const damage of [
+    () => rmSync(folder, { recursive: true }),
+    () => truncateSync(path, 100),
+    () => {
+      const bytes = readFileSync(path);
+      bytes[bytes.length - 1]! ^= 1;
+      writeFileSync(path, bytes);
+    },
+  ]) {
+    damage();
+    expect(areRight()).toBe(false);
+    const again = start(large);
+    await vi.waitFor(() => expect(areRight()).toBe(true), { timeout: 30_000 });
+    await again.stop();
+    expect(again.errors).toEqual([]);
+  }
+}, 120_000);
 
 test('says heartbeat when nothing arrives', async () => {
   const stage = start({ heartbeatMs: 20 });
