@@ -143,19 +143,22 @@ async function fleet(settings: Settings): Promise<void> {
     'latency from the time each publish was due (the generator’s own delay, beside it, is included)\n',
   );
   console.log(
-    '| subject | acked | unanswered | p50 | p99 | p99.9 | max | generator late p50 / p99 | budget, for orientation |',
+    '| subject | acked | unanswered | p50 | p99 | p99.9 | max | generator late p50 / p99 | longest sync / turn | budget, for orientation |',
   );
-  console.log('|---|---|---|---|---|---|---|---|---|');
-  const run = async (subject: string, port: number, budget: string) => {
+  console.log('|---|---|---|---|---|---|---|---|---|---|');
+  const run = async (subject: string, port: number, budget: string, url?: string) => {
     const child = startFleet(port, settings, rate, seconds);
     await child.next();
+    // The longest turn is that since the metrics were last asked for.
+    if (url) await longest(url);
     const figures = await child.next<FleetFigures>();
+    const held = url ? await longest(url) : '';
     const { p50Ms, p99Ms, p999Ms, maxMs, sendLagP50Ms, sendLagP99Ms } = figures;
     const latencies = [p50Ms, p99Ms, p999Ms, maxMs].map((value) => `${ms(value)} ms`).join(' | ');
     const late = `${ms(sendLagP50Ms)} / ${ms(sendLagP99Ms)} ms`;
     const { measured, unanswered } = figures;
     console.log(
-      `| ${subject} | ${measured - unanswered} | ${unanswered} | ${latencies} | ${late} | ${budget} |`,
+      `| ${subject} | ${measured - unanswered} | ${unanswered} | ${latencies} | ${late} | ${held} | ${budget} |`,
     );
   };
   if (MOSQUITTO) {
@@ -167,12 +170,22 @@ async function fleet(settings: Settings): Promise<void> {
     }
   }
   await withGateway(settings, 'fleet-sealed', 'windows: []\nmodels: []\n', (gateway) =>
-    run('tidemark, log and ledger only', gateway.mqttPort, ''),
+    run('tidemark, log and ledger only', gateway.mqttPort, '', gateway.url),
   );
   await withGateway(settings, 'fleet', '', (gateway) =>
-    run('tidemark, as installed (window, model, sealing)', gateway.mqttPort, 'ack p99 < 10 ms'),
+    run('tidemark, as installed (window, model, sealing)', gateway.mqttPort, 'ack p99 < 10 ms', gateway.url),
   );
   console.log('');
+}
+
+/** What can hold up an ack, so that a stall tells where it was: the disk (since the start), or the event loop. */
+async function longest(url: string): Promise<string> {
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const read = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(metrics)?.[1]) * 1_000;
+  const [sync, turn] = ['tidemark_log_sync_max_seconds', 'tidemark_nodejs_eventloop_lag_max_seconds'].map(
+    read,
+  );
+  return `${ms(sync!)} / ${ms(turn!)} ms`;
 }
 
 // ---- from accepted to what follows
