@@ -43,7 +43,7 @@
 //      spans               varuint count, then varuint number of each - number of the one before - 1 (from -1)
 import { crc32c } from '@node-rs/crc32';
 import { type BatchHeader, CODEC, codecOf, whyForeign } from './batch.ts';
-import { type Key, KeyTable } from './key-table.ts';
+import { type Key, KeyTable, viewOf } from './key-table.ts';
 import { BatchRun, RecordDecoder, type RecordGlance } from './record-decoder.ts';
 import { TextCache } from './text-cache.ts';
 import { writeInt32, writeInt64 } from './varint.ts';
@@ -117,6 +117,7 @@ export class KeyIndexBuilder {
     if (this.#openFrom < 0) this.#open(this.#position, header.baseOffset, WHOLE_BATCHES, 0);
     const run = new BatchRun(header, bytes, at);
     const decoder = new RecordDecoder(run, this.#texts);
+    const texts = viewOf(run.bytes);
     let summed = at;
     const record = this.#glance;
     while (decoder.glance(record)) {
@@ -131,7 +132,7 @@ export class KeyIndexBuilder {
       this.#records += 1;
       if (record.eventMs < this.#openMinMs) this.#openMinMs = record.eventMs;
       if (record.eventMs > this.#openMaxMs) this.#openMaxMs = record.eventMs;
-      this.#keys?.note(run.bytes, record, record.eventMs, this.#spanCount - 1);
+      this.#keys?.note(texts, record, record.eventMs, this.#spanCount - 1);
     }
     if (this.#keys?.isTooLarge) this.#keys = null;
     this.#sum(bytes, summed, end);
@@ -208,17 +209,17 @@ export class KeyIndexBuilder {
   }
 
   #writeKeys(): { table: Buffer; blocks: Buffer; keyCount: number } {
-    const keys = (this.#keys?.keys ?? []).map((key) => ({
-      key,
-      hash: crc32c(key.device),
-      topicHash: crc32c(key.topic),
-    }));
+    const held = this.#keys;
+    const keys = Array.from({ length: held?.count ?? 0 }, (_, number) => {
+      const { device, topic } = held!.texts(number);
+      return { number, hash: crc32c(device), topicHash: crc32c(topic) };
+    });
     keys.sort((a, b) => a.hash - b.hash || a.topicHash - b.topicHash);
     const table = Buffer.alloc(keys.length * KEY_ENTRY_BYTES);
     const blocks: Buffer[] = [];
     let blocksBytes = 0;
-    for (const [index, { key, hash, topicHash }] of keys.entries()) {
-      const block = keyBlock(key);
+    for (const [index, { number, hash, topicHash }] of keys.entries()) {
+      const block = keyBlock(held!.key(number));
       const at = index * KEY_ENTRY_BYTES;
       writeInt32(table, at, hash);
       writeInt32(table, at + 4, topicHash);
