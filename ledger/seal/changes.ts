@@ -1,7 +1,7 @@
 // Takes up what `tidemark policy apply` and `tidemark key rotate` have put into the data directory: a signed statement each,
 // which becomes a block. Refuses, and says why, what is not signed by those who have to.
 import { existsSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { NO_POLICY_HASH } from '../format/epochs.ts';
 import { FormatError } from '../format/errors.ts';
 import { equalBytes } from '../format/hash.ts';
@@ -17,11 +17,15 @@ export const keyChangePath = (dataDir: string): string => join(dataDir, 'key-cha
 
 type Log = (level: 'info' | 'error', message: string, facts: Record<string, unknown>) => void;
 
-/** Puts a statement where the sealer finds it, whole or not at all. */
+/**
+ * Puts a statement where the sealer finds it, whole or not at all; durable when it returns. Were its name lost after the key
+ * block was signed, nobody would put the new key in the place of the old one.
+ */
 export function leaveStatement(path: string, note: string): void {
   const temporary = `${path}.tmp`;
   writeFileSync(temporary, note, { flush: true });
   renameSync(temporary, path);
+  syncFolder(dirname(path));
 }
 
 /** Appends and commits what waits; what changed, null where nothing did. */

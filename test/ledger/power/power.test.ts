@@ -20,6 +20,7 @@ import { sha256 } from '../../../ledger/format/hash.ts';
 import { formatNote, formatVerifierKey, parseNote, parseVerifierKey } from '../../../ledger/format/note.ts';
 import { TileTree } from '../../../ledger/format/tile-tree.ts';
 import { loadKeyFile, type SigningKey } from '../../../ledger/keys/file.ts';
+import { applyChanges, keyChangePath } from '../../../ledger/seal/changes.ts';
 import { fileDisk } from '../../../ledger/seal/disk.ts';
 import { gatewayKeyPath, gatewayVerifierKey } from '../../../ledger/seal/key.ts';
 import { directoryTiles } from '../../../ledger/tiles/source.ts';
@@ -33,7 +34,7 @@ if (!hasStrace) console.warn('skipped: apt-get install strace to follow what rea
 
 /** Whose promises are whose. */
 const PROMISED = {
-  gateway: ['gateway key', 'signed', 'stored', 'remembered'],
+  gateway: ['gateway key', 'rotated', 'signed', 'stored', 'remembered'],
   authority: ['authority key', 'answered'],
 } as const satisfies Record<string, readonly Mark['kind'][]>;
 type Machine = keyof typeof PROMISED;
@@ -46,7 +47,12 @@ type Promises = readonly Mark[];
 let calls: Call[];
 let work: string;
 /** The whole run's ledger, to go on from wherever an authority stands. */
-let ended: { readonly folder: string; readonly key: SigningKey; readonly note: string };
+let ended: {
+  readonly folder: string;
+  readonly key: SigningKey;
+  readonly keys: readonly string[];
+  readonly note: string;
+};
 
 beforeAll(async () => {
   if (!hasStrace) return;
@@ -54,13 +60,21 @@ beforeAll(async () => {
   // Thousands of small databases: in memory where there is such a folder. What is judged has left its disk already.
   work = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'tidemark-power-'));
   const last = new ReplayedDisk();
-  for (const call of calls) if (machineOf(call) !== null) await last.apply(call);
+  const keys = new Set<string>();
+  for (const call of calls) {
+    const of = machineOf(call);
+    if (of !== null) await last.apply(call);
+    if (of !== 'marks' || call.kind !== 'write') continue;
+    const mark = JSON.parse(call.bytes.toString()) as Mark;
+    if (mark.kind === 'gateway key') keys.add(mark.key);
+  }
   const folder = join(work, 'ended');
   put(last.disk, folder);
   const world = new World(join(folder, 'gateway'));
   const { note } = world.state.loadCheckpoint()!;
   world.state.close();
-  ended = { folder: join(folder, 'gateway'), key: loadKeyFile(gatewayKeyPath(world.dataDir))!, note };
+  const key = loadKeyFile(gatewayKeyPath(world.dataDir))!;
+  ended = { folder: join(folder, 'gateway'), key, keys: [...keys], note };
 }, 300_000);
 afterAll(() => {
   if (work) rmSync(work, { recursive: true, force: true });
@@ -146,8 +160,7 @@ const of = <K extends Mark['kind']>(promises: Promises, kind: K) =>
 async function judgeAuthority(dataDir: string, promises: Promises): Promise<void> {
   const { key, heads } = openAuthority(dataDir);
   try {
-    const gatewayKey = gatewayVerifierKey(ORIGIN, ended.key);
-    const config = { name: 'w.example.com', dataDir, gateways: [{ keys: [gatewayKey] }] };
+    const config = { name: 'w.example.com', dataDir, gateways: [{ keys: ended.keys }] };
     const gateways = servedGateways(authorityConfig.parse(config));
     const witness = new Witness({
       ...{
@@ -197,13 +210,18 @@ function otherHistory(size: number): string {
   return formatNote({ text, signatures: [{ name, keyId, signature: ended.key.sign(Buffer.from(text)) }] });
 }
 
-/** Still its key, its checkpoint and what is final; signs no second root of a size, whatever the clock says now. */
+/**
+ * Still its key, its checkpoint and what is final; signs no second root of a size, whatever the clock says now; finishes a
+ * rotation that it had begun.
+ */
 async function judgeGateway(dataDir: string, promises: Promises): Promise<void> {
   const world = new World(dataDir);
   try {
     const signed = of(promises, 'signed').map(({ text }) => text);
-    if (signed.length > 0)
-      expect(gatewayVerifierKey(ORIGIN, world.key)).toBe(of(promises, 'gateway key')[0]!.key);
+    if (signed.length > 0) {
+      const keys = of(promises, 'gateway key').map(({ key }) => key);
+      expect(keys).toContain(gatewayVerifierKey(ORIGIN, world.key));
+    }
     const stored = of(promises, 'stored').at(-1)?.size ?? 0;
     expect(world.state.loadCheckpoint()?.size ?? 0).toBeGreaterThanOrEqual(stored);
     const { final } = decodeMemory(world.state.loadCursor('cosigner')?.state ?? null);
@@ -214,10 +232,16 @@ async function judgeGateway(dataDir: string, promises: Promises): Promise<void> 
     world.addRecords(RECORDS);
     world.clock.advance(77_777_777);
     const sealer = await world.open(fileDisk, { ledger: { blockRecordsMax: 1 } });
+    const wasRotated = of(promises, 'rotated').at(-1);
+    if (wasRotated) expect(formatVerifierKey(sealer.epochs.key)).toBe(wasRotated.key);
+    applyChanges(sealer, dataDir, (level, message) => expect(level, message).toBe('info'));
     world.sealAll(sealer);
     expect(sealer.next).toBe(RECORDS);
+    expect(existsSync(keyChangePath(dataDir))).toBe(false);
+    const inForce = formatVerifierKey(sealer.epochs.key);
+    expect(gatewayVerifierKey(ORIGIN, loadKeyFile(gatewayKeyPath(dataDir))!)).toBe(inForce);
     const roots = new Map<number, string>();
-    for (const text of [...signed, ...world.signedTexts]) {
+    for (const text of [...signed, ...world.signed.map(({ note }) => parseNote(note).text)]) {
       const { size, root } = parseCheckpoint(text);
       expect(roots.get(size) ?? toBase64(root), `the root of ${size} blocks`).toBe(toBase64(root));
       roots.set(size, toBase64(root));

@@ -11,6 +11,8 @@ import { MemoryDisk } from '../../fault/memory-disk.ts';
 export type Mark =
   | { readonly kind: 'gateway key'; readonly key: string }
   | { readonly kind: 'authority key'; readonly key: string }
+  /** The gateway has put this key in force. */
+  | { readonly kind: 'rotated'; readonly key: string }
   /** A checkpoint text that the gateway has put its signature to. */
   | { readonly kind: 'signed'; readonly text: string }
   /** The gateway has stored its signed checkpoint of this size. */

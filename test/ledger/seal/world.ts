@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { StateStore } from '../../../gateway/state/state.ts';
 import type { Offset } from '../../../ledger/format/brand.ts';
 import { SOURCE, type TelemetryRecord } from '../../../ledger/format/record.ts';
+import { loadKeyFile } from '../../../ledger/keys/file.ts';
 import {
   type LedgerConfig,
   ledgerSchema,
@@ -13,7 +14,7 @@ import {
   type SealerConfig,
 } from '../../../ledger/seal/config.ts';
 import { fileDisk, type LedgerDisk } from '../../../ledger/seal/disk.ts';
-import { type GatewayKey, loadOrCreateGatewayKey } from '../../../ledger/seal/key.ts';
+import { type GatewayKey, loadOrCreateGatewayKey, nextKeyPath } from '../../../ledger/seal/key.ts';
 import { type OpenedSealer, openSealer } from '../../../ledger/seal/open.ts';
 import type { Sealer } from '../../../ledger/seal/sealer.ts';
 import type { SubtreeSink } from '../../../ledger/seal/subtrees.ts';
@@ -59,7 +60,6 @@ export class World {
   readonly key: GatewayKey;
   /** Every checkpoint text that was ever signed, in order. */
   readonly signedTexts: string[] = [];
-  onSigned: (text: string) => void = () => undefined;
   state: StateStore;
   /** Every checkpoint note that was swapped in, in order. */
   readonly signed: { size: number; note: string }[] = [];
@@ -107,12 +107,11 @@ export class World {
       key: {
         publicKey: this.key.publicKey,
         sign: (message) => {
-          const text = Buffer.from(message).toString();
-          this.signedTexts.push(text);
-          this.onSigned(text);
+          this.signedTexts.push(Buffer.from(message).toString());
           return this.key.sign(message);
         },
       },
+      nextKey: loadKeyFile(nextKeyPath(this.dataDir)),
       checkpoints: {
         loadCheckpoint: () => this.state.loadCheckpoint(),
         swapCheckpoint: (expected, size, note) => {
