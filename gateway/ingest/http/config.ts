@@ -13,7 +13,7 @@ export const httpIngestConfigSchema = z.strictObject({
     .max(4096 * MIB)
     .default(64 * MIB)
     .describe(
-      'Bytes of request bodies being read or waiting for the disk, of all requests together; more are answered 429. At least twice ingest.maxBatchBytes.',
+      'Bytes of request bodies being read or waiting for the disk, of all requests together; more are answered 429. Answers that their clients do not read may take as much again; connections beyond that end. At least twice ingest.maxBatchBytes.',
     ),
   maxDrainBytes: z
     .number()

@@ -1,7 +1,7 @@
 // The lane that serves plain POSTs without node:http: what clients see must be what node:http gives them, byte for byte, for
 // whatever they send and however it is cut.
 import { connect, type Socket } from 'node:net';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { post, REQUESTS } from './lane-requests.ts';
 import { type ServedIngest, type ServedOptions, serveIngest } from './served.ts';
 
@@ -66,23 +66,33 @@ async function seen(served: ServedIngest, request: string, count: number, cut: n
   return undated(text());
 }
 
-test.each(REQUESTS)(
-  '%s: the same answers as by node:http, and the same records',
-  async (_name, request, count) => {
+describe('the same answers as by node:http, and the same records', () => {
+  /** With the lane and without, for all of them: opening servers takes longer than asking them. */
+  let lane: ServedIngest;
+  let node: ServedIngest;
+  beforeAll(async () => {
     const options = { harness: { ingest: { maxPayloadBytes: 1_024 } } };
-    const [lane, node] = [await serve(options), await serve({ ...options, lane: false })];
+    [lane, node] = [await serveIngest(options), await serveIngest({ ...options, lane: false })];
+  });
+  afterAll(async () => {
+    await lane.close();
+    await node.close();
+  });
+
+  const kept = async (served: ServedIngest) =>
+    (await served.harness.records()).map(({ topic, device, sequence, payload, contentType }) => {
+      return { topic, device, sequence, contentType, payload: Buffer.from(payload).toString() };
+    });
+
+  test.each(REQUESTS)('%s', async (_name, request, count) => {
     for (const cut of [request.length, Math.max(7, Math.ceil(request.length / 200))]) {
       const expected = await seen(node, request, count, cut);
       expect(await seen(lane, request, count, cut)).toBe(expected);
     }
-    const kept = async (served: ServedIngest) =>
-      (await served.harness.records()).map(({ topic, device, sequence, payload, contentType }) => {
-        return { topic, device, sequence, contentType, payload: Buffer.from(payload).toString() };
-      });
     await vi.waitFor(async () => expect(await kept(lane)).toEqual(await kept(node)), PATIENCE);
     await vi.waitFor(() => expect(lane.ingest.heldBytes).toBe(0), PATIENCE);
-  },
-);
+  });
+});
 
 test('answers keep the order of the requests, also where the connection changes hands meanwhile', async () => {
   const served = await serve();
@@ -196,11 +206,22 @@ test('who sends no more in the middle of a request is told, as by node:http', as
   expect(await told(lane)).toBe(await told(node));
 });
 
+/** Refuses what comes under plant/ with many words for few bytes, and at little cost. */
+const REFUSING = {
+  harness: {
+    ingest: {
+      schemas: [{ topics: ['plant/#'], schema: { required: ['a property of many words '.repeat(12)] } }],
+    },
+  },
+};
+const refusedBatch = (lines: number) =>
+  post('{}\n'.repeat(lines)).replace('application/json', 'application/x-ndjson');
+
 test('batches sent without end, all wrong, are not answered into memory', async () => {
-  const served = await serve();
+  const served = await serve(REFUSING);
   const { socket, text } = client(served);
-  const batch = post('x\n'.repeat(5_000)).replace('application/json', 'application/x-ndjson');
-  const count = 40;
+  const batch = refusedBatch(2_000);
+  const count = 80;
   let most = 0;
   const watch = setInterval(() => {
     most = Math.max(most, served.ingest.heldBytes);
@@ -219,10 +240,9 @@ test('batches sent without end, all wrong, are not answered into memory', async 
 test.each([true, false])(
   'answers that nobody reads are bounded for all connections together: those beyond it end (lane: %s)',
   async (lane) => {
-    const batch = post('x\n'.repeat(9_000)).replace('application/json', 'application/x-ndjson');
-    // Far more than the kernel keeps for a connection.
-    const many = batch.repeat(25);
-    const roomy = await serve({ lane });
+    // Some 17 MB of answers, each less than half of what may wait: far more than the kernel keeps for a connection.
+    const many = refusedBatch(1_500).repeat(40);
+    const roomy = await serve({ ...REFUSING, lane });
     const patient = client(roomy);
     patient.socket.pause();
     patient.socket.write(many);
@@ -230,19 +250,19 @@ test.each([true, false])(
     patient.socket.destroy();
     await vi.waitFor(() => expect(roomy.ingest.unreadBytes).toBe(0), LONG);
 
-    const narrow = await serve({ lane, http: { maxHeldBytes: 1_048_576 } });
+    const narrow = await serve({ ...REFUSING, lane, http: { maxHeldBytes: 1_048_576 } });
     const greedy = Array.from({ length: 6 }, () => client(narrow).socket);
+    const connections = () =>
+      new Promise<number>((resolve) => narrow.server.getConnections((_, count) => resolve(count)));
+    await vi.waitFor(async () => expect(await connections()).toBe(greedy.length), LONG);
     for (const socket of greedy) {
       socket.pause();
       socket.write(many);
     }
-    const connections = () =>
-      new Promise<number>((resolve) => narrow.server.getConnections((_, count) => resolve(count)));
-    await vi.waitFor(async () => expect(await connections()).toBe(greedy.length), LONG);
     await vi.waitFor(async () => expect(await connections()).toBeLessThan(greedy.length), LONG);
     expect(narrow.ingest.unreadBytes).toBeLessThanOrEqual(1_048_576);
     const next = client(narrow);
-    next.socket.write(post('{"v":1}'));
+    next.socket.write(post('{"v":1}', '', 'other/a/v'));
     await vi.waitFor(() => expect(answers(next.text())).toBe(1), LONG);
     expect(offsets(next.text())).toEqual([0]);
     for (const socket of [next.socket, ...greedy]) socket.destroy();
