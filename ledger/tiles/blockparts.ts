@@ -12,7 +12,10 @@ export interface PartsOf extends RecordsOf {
   readonly subtrees?: ReadSubtrees | undefined;
 }
 
-/** Leaves of a block that a proof is about: their records as far as they are held, and the whole subtrees around them. */
+/**
+ * Leaves of a block that a proof is about: their records as far as they are held, and the whole subtrees around them. The leaf of
+ * each record is the hash of just this record.
+ */
 export interface Held {
   readonly records: readonly TelemetryRecord[];
   readonly part: Part;

@@ -14,7 +14,7 @@ import { equalBytes } from '../format/hash.ts';
 import { rootFromInclusion, rootFromSpan, spanRanges } from '../format/merkle.ts';
 import type { Proof } from '../format/proof.ts';
 import { MAX_RANGE_RECORDS, type RangeProof, type RemovedRecord } from '../format/proof-range.ts';
-import { createRecordHasher, type TelemetryRecord } from '../format/record.ts';
+import type { TelemetryRecord } from '../format/record.ts';
 import { fromUtf8 } from '../format/text.ts';
 import { CHECKPOINT_PATH, FINAL_CHECKPOINT_PATH, type TileReader } from '../format/tile.ts';
 import { TileTree } from '../format/tile-tree.ts';
@@ -101,8 +101,7 @@ export class Prover {
     const made = await this.#parts.attempt(block, index, index + 1, ({ part, records: [record] }, roots) => {
       if (!record) return { kind: 'not-held' };
       const batchPath = pathThrough(roots, part, index);
-      const leaf = createRecordHasher(nodeSha256)(record);
-      const root = rootFromInclusion(leaf, index, block.count, batchPath, nodeSha256);
+      const root = rootFromInclusion(leafAt(part, index), index, block.count, batchPath, nodeSha256);
       return root && equalBytes(root, block.root)
         ? { kind: 'made', value: { record, batchPath } }
         : { kind: 'does-not-match' };
@@ -198,12 +197,7 @@ export class Prover {
     const stop = Math.min(end - block.first, block.count);
     return this.#parts.attempt(block, begin, stop, ({ part, records }, roots) => {
       const hashes = Array.from({ length: stop - begin }, (_, i) => leafAt(part, begin + i));
-      const hashRecord = createRecordHasher(nodeSha256);
-      const held = new Set<number>();
-      for (const record of records) {
-        held.add(record.offset);
-        hashes[record.offset - block.first - begin] = hashRecord(record);
-      }
+      const held = new Set(records.map(({ offset }): number => offset));
       const removed: RemovedRecord[] = hashes
         .map((hash, i) => ({ offset: block.first + begin + i, hash }))
         .filter(({ offset }) => !held.has(offset));
