@@ -110,30 +110,39 @@ export interface RecordGlance {
 
 const MARK_EVERY = 64;
 
-/** Where every 64th record of a run begins, as far as anyone has walked: so that others need not walk there again. */
+/** Where a record of a run begins: `read` records come before it, the last of them with offset delta `previous`. */
+class RecordMark {
+  readonly read: number;
+  readonly previous: number;
+  readonly at: number;
+  readonly earlier: RecordMark | null;
+
+  constructor(read: number, previous: number, at: number, earlier: RecordMark | null) {
+    this.read = read;
+    this.previous = previous;
+    this.at = at;
+    this.earlier = earlier;
+  }
+}
+
+/**
+ * Where every 64th record of a run begins, as far as anyone has walked: so that others need not walk there again. No array,
+ * for the same reason as DecodedRecord is no object literal.
+ */
 export class RecordMarks {
-  readonly #ats: number[] = [];
-  /** Offset delta of the record before each mark. */
-  readonly #previous: number[] = [];
+  #last: RecordMark | null = null;
 
   /** `read` records have been walked, the last with offset delta `previous`; the next begins at `at`. */
   note(read: number, previous: number, at: number): void {
-    if (read !== (this.#ats.length + 1) * MARK_EVERY) return;
-    this.#ats.push(at);
-    this.#previous.push(previous);
+    if (read === (this.#last?.read ?? 0) + MARK_EVERY)
+      this.#last = new RecordMark(read, previous, at, this.#last);
   }
 
   /** The last mark with nothing from `delta` on before it, or null. */
-  before(delta: number): { read: number; previous: number; at: number } | null {
-    let low = 0;
-    let high = this.#previous.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.#previous[middle]! < delta) low = middle + 1;
-      else high = middle;
-    }
-    if (low === 0) return null;
-    return { read: low * MARK_EVERY, previous: this.#previous[low - 1]!, at: this.#ats[low - 1]! };
+  before(delta: number): RecordMark | null {
+    let mark = this.#last;
+    while (mark !== null && mark.previous >= delta) mark = mark.earlier;
+    return mark;
   }
 }
 
