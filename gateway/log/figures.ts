@@ -45,6 +45,7 @@ export class WriterFigures {
   syncs = 0;
   syncMsTotal = 0;
   syncMsMax = 0;
+  writeMsMax = 0;
   diskFull = false;
 
   written(records: number, bytes: number, plainBytes: number, nowMs: number): void {
@@ -54,6 +55,11 @@ export class WriterFigures {
     this.plainBytes += plainBytes;
     this.batches += 1;
     this.diskFull = false;
+  }
+
+  /** How long a batch took to be written, before its sync. */
+  wrote(writeMs: number): void {
+    if (writeMs > this.writeMsMax) this.writeMsMax = writeMs;
   }
 
   synced(syncMs: number): void {

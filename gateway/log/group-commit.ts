@@ -56,6 +56,7 @@ export class GroupCommit {
   #atOnce = false;
   /** The segment has a write under way: its files must not be closed. */
   #inFlight = false;
+  #writeBeganMs = 0;
   #failed = false;
   #whenIdle: (() => void) | null = null;
   /** Who asked for a new segment; served between two batches. */
@@ -197,11 +198,13 @@ export class GroupCommit {
     }
     const batch = group.batches[this.#batchIndex]!;
     this.#inFlight = true;
+    this.#writeBeganMs = performance.now();
     this.#writer.write(group.buffer, batch, this.#nextOffset, (outcome) => this.#onOutcome(batch, outcome));
   }
 
   #onOutcome(batch: GroupBatch, outcome: WriteOutcome): void {
     if (outcome.kind === 'written') {
+      this.#options.figures.wrote(performance.now() - this.#writeBeganMs);
       this.#nextOffset = outcome.batch.lastOffset + 1;
       // One a turn: what follows in the same turn would keep the event loop from the sockets.
       const atOnce = this.#atOnce;

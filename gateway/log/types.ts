@@ -137,6 +137,8 @@ export interface LogFigures {
   readonly syncs: number;
   readonly syncMsTotal: number;
   readonly syncMsMax: number;
+  /** The longest write of a batch, before its sync. */
+  readonly writeMsMax: number;
   /** Bytes and records taken in and not yet answered; pendingBytes against maxPendingBytes is the log's pressure. */
   readonly pendingBytes: number;
   readonly pendingRecords: number;

@@ -143,7 +143,7 @@ async function fleet(settings: Settings): Promise<void> {
     'latency from the time each publish was due (the generator’s own delay, beside it, is included)\n',
   );
   console.log(
-    '| subject | acked | unanswered | p50 | p99 | p99.9 | max | generator late p50 / p99 | longest sync / turn | budget, for orientation |',
+    '| subject | acked | unanswered | p50 | p99 | p99.9 | max | generator late p50 / p99 | longest write / sync / turn | budget, for orientation |',
   );
   console.log('|---|---|---|---|---|---|---|---|---|---|');
   const run = async (subject: string, port: number, budget: string, url?: string) => {
@@ -182,10 +182,8 @@ async function fleet(settings: Settings): Promise<void> {
 async function longest(url: string): Promise<string> {
   const metrics = await (await fetch(`${url}/metrics`)).text();
   const read = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(metrics)?.[1]) * 1_000;
-  const [sync, turn] = ['tidemark_log_sync_max_seconds', 'tidemark_nodejs_eventloop_lag_max_seconds'].map(
-    read,
-  );
-  return `${ms(sync!)} / ${ms(turn!)} ms`;
+  const names = ['log_write_max_seconds', 'log_sync_max_seconds', 'nodejs_eventloop_lag_max_seconds'];
+  return `${names.map((name) => ms(read(`tidemark_${name}`))).join(' / ')} ms`;
 }
 
 // ---- from accepted to what follows

@@ -16,6 +16,11 @@ export const LOG: readonly Metric[] = [
     ({ log }) => log.syncMsTotal / 1000,
   ),
   gauge('log_sync_max_seconds', 'The longest fdatasync since start.', ({ log }) => log.syncMsMax / 1000),
+  gauge(
+    'log_write_max_seconds',
+    'The longest write of a batch since start, before its sync.',
+    ({ log }) => log.writeMsMax / 1000,
+  ),
   gauge('log_pending_bytes', 'Bytes taken in and not yet durable.', ({ log }) => log.pendingBytes),
   gauge('log_pending_records', 'Records taken in and not yet durable.', ({ log }) => log.pendingRecords),
   gauge(
