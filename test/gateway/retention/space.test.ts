@@ -1,5 +1,7 @@
 // Under drop-oldest the oldest segments make room, whoever still needs them; the ledger says what went, sealed or not.
-import { expect, test } from 'vitest';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
 import { logConfigSchema } from '../../../gateway/log/config.ts';
 import { realFs } from '../../../gateway/log/fs.ts';
 import { openLog } from '../../../gateway/log/log.ts';
@@ -27,6 +29,9 @@ test('sealed or not, nothing is dropped before the ledger declares it, and the n
   const log = await openKeeperLog(dataDir);
   await fill(log, dataDir, 100);
   for (let i = 100; i < 500; i++) await log.appendAll([reading(i)]);
+  // The last one rolled is closed in the background, and listed only then.
+  const onDisk = readdirSync(join(dataDir, 'log')).filter((name) => name.endsWith('.log')).length;
+  await vi.waitFor(() => expect(log.segments.list()).toHaveLength(onDisk - 1), { timeout: 30_000 });
   const state = new StateStore(dataDir);
   const bytes = log.segments.list().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const end = log.segments.list().at(-1)!.endOffset;
