@@ -15,6 +15,7 @@ import { withDataDir } from '../data-dir.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { fetchFrom, type Problem } from '../http.ts';
 import { type Proven, proveFromDirectory, SEAL_POLL_MS, SEAL_WAIT_MS } from '../prove-local.ts';
+import { stampedFromGateway } from '../prove-stamped.ts';
 import { type Wanted, wantedOf } from '../wanted.ts';
 
 const FORMATS = ['tidemark', 'tlog-proof', 'cose'] as const;
@@ -42,17 +43,25 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
   const { config } = withDataDir(loadConfig(invocation.text('config'), process.env), invocation);
   const file = invocation.text('out');
   const stamped = invocation.flag('timestamped');
-  if (stamped && (url !== undefined || file === undefined || (wanted.kind === 'offsets' && wanted.isRange)))
+  if (stamped && (file === undefined || (wanted.kind === 'offsets' && wanted.isRange)))
     throw new CommandError(
       EXIT.usage,
-      '--timestamped is of one record, from a data directory, and needs --out FILE: the timestamp goes into FILE.tsr',
+      '--timestamped is of one record, and needs --out FILE: the timestamp goes into FILE.tsr',
     );
   let out: string | Uint8Array;
   if (url === undefined) {
     const proven = await proveFromDirectory(config, wanted, { copyFile: copy, stamped });
     out = written(proven, format, config.dataDir);
     if (proven.stamp) writeFileSync(`${file}.tsr`, proven.stamp);
-  } else out = fromText(await fromGateway(url, wanted), format);
+  } else {
+    let text = await fromGateway(url, wanted);
+    if (stamped) {
+      const { proof, stamp } = await stampedFromGateway(url, parseProofFile(text));
+      text = formatProofFile(proof);
+      writeFileSync(`${file}.tsr`, stamp);
+    }
+    out = fromText(text, format);
+  }
   if (file === undefined) process.stdout.write(out);
   else writeFileSync(file, out);
   return EXIT.ok;

@@ -14,9 +14,13 @@ const PAGE = 50;
 const PAGE_MAX_BYTES = 16 * 1024 * 1024;
 
 /** Null from who does not know the question, or lets nobody ask it: a gateway that does is asked for tiles too, and says so. */
-export async function httpStampPage(source: string, before: number | null): Promise<ShownStamp[] | null> {
+export async function httpStampPage(
+  source: string,
+  before: number | null,
+  limit = PAGE,
+): Promise<ShownStamp[] | null> {
   const url = new URL('api/v1/timestamps', baseUrl(source));
-  url.searchParams.set('limit', String(PAGE));
+  url.searchParams.set('limit', String(limit));
   if (before !== null) url.searchParams.set('before', String(before));
   const bytes = await httpGet(url, PAGE_MAX_BYTES).catch(nullIfRefused);
   if (!bytes) return null;

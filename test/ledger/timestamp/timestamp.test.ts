@@ -279,7 +279,7 @@ describe.skipIf(noOpenssl !== null)('timestamps', () => {
     };
     await sealed(2);
     expect((await audit('--tsa-ca', tsa.caFile)).stdout).not.toContain('sound');
-    stamp(readFileSync(checkpoint, 'utf8'));
+    const first = stamp(readFileSync(checkpoint, 'utf8'));
     await gateway.appendDerived([reading('pump-1', 3)]);
     await sealed(3);
     const size = stamp(readFileSync(checkpoint, 'utf8'));
@@ -288,6 +288,23 @@ describe.skipIf(noOpenssl !== null)('timestamps', () => {
     expect(good).toMatchObject({ code: 0, codes: [], stderr: '' });
     // Those that came meanwhile may be of blocks that were audited before.
     expect((await audit('--state', state)).stdout).toContain('2 of 2 sound');
+
+    // A proof against the oldest timestamp that has the record, made from what the gateway serves.
+    for (const [offset, covering] of [
+      [0, first],
+      [1, first],
+      [2, size],
+    ] as const) {
+      const out = join(dataDir, `p-${offset}.json`);
+      const made = await tidemark(['prove', '-o', `${offset}`, '--url', url, '--timestamped', '--out', out]);
+      expect(made).toMatchObject({ code: 0, stderr: '' });
+      const trust = ['--key', publicKey, '--timestamp', `${out}.tsr`, '--tsa-ca', tsa.caFile, '--json'];
+      const { stdout, code } = await tidemark(['verify', out, ...trust]);
+      expect(code).toBe(0);
+      expect(JSON.parse(stdout)).toMatchObject({
+        ...{ valid: true, timestamp: { trusted: true }, checkpoint: { size: covering } },
+      });
+    }
 
     // A history that is shorter than what was stamped, by the gateway's own key.
     const { text } = parseNote(readFileSync(checkpoint, 'utf8'));
