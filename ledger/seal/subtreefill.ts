@@ -21,6 +21,8 @@ import type { SubtreeSink } from './subtrees.ts';
 /** Between two blocks at least so many times what the last one took: a twentieth of a core. */
 const REST = 20;
 const REST_MS_MIN = 50;
+/** While there is something to seal it is asked so often whether there still is. */
+const BUSY_MS = 250;
 /** Of log at a time: some milliseconds of work, then the sealer has its turn. */
 const PIECE_BYTES = 128 * 1024;
 
@@ -76,8 +78,13 @@ async function fillSubtrees(ports: FillPorts): Promise<number> {
   const head = await readHead(tiles);
   if (!head) return 0;
   const blocks = new BlockLog(tiles, head.checkpoint.size);
+  const rest = (ms: number) => sleep(ms, undefined, { signal }).catch(() => undefined);
   let made = 0;
   for (let height = head.checkpoint.size - 1; height >= 0 && !signal.aborted; ) {
+    if (!mayWork()) {
+      await rest(BUSY_MS);
+      continue;
+    }
     const began = performance.now();
     const start = await reader.start();
     for (let looks = 0; looks < LOOKS && height >= 0 && mayWork(); looks += 1) {
@@ -92,8 +99,7 @@ async function fillSubtrees(ports: FillPorts): Promise<number> {
       }
       break;
     }
-    const restMs = Math.max(REST_MS_MIN, REST * (performance.now() - began));
-    await sleep(restMs, undefined, { signal }).catch(() => undefined);
+    await rest(Math.max(REST_MS_MIN, REST * (performance.now() - began)));
   }
   return made;
 }
