@@ -57,6 +57,7 @@ export class Peer {
     this.cosigned = memory;
   }
 
+  /** @param waitMs 0: it may be asked again at once; more: what it asked for, waited for at least. Never less than the backoff. */
   failed(
     state: PeerState,
     reason: string,
@@ -69,7 +70,8 @@ export class Peer {
     this.failures += 1;
     const backoff = Math.min(config.retryMaxMs, config.retryFirstMs * 2 ** Math.min(20, this.failures - 1));
     // Half of it at random, so that gateways that lost the same authority do not come back at once.
-    this.notBeforeMs = nowMs + (waitMs ?? backoff / 2 + (Math.random() * backoff) / 2);
+    const jittered = backoff / 2 + (Math.random() * backoff) / 2;
+    this.notBeforeMs = nowMs + (waitMs === 0 ? 0 : Math.max(waitMs ?? 0, jittered));
   }
 
   succeeded(size: number, line: string): void {
