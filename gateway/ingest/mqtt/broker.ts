@@ -202,7 +202,11 @@ export class Broker {
     const tooLong = maxKeepAliveSeconds > 0 && (asked === 0 || asked > maxKeepAliveSeconds);
     // Before MQTT 5 the client cannot be told, so what it asked for holds.
     const keepAliveSeconds = tooLong && connect.version === 5 ? maxKeepAliveSeconds : asked;
-    connection.accept(session, connect, { present, assignedId: connect.clientId === '', keepAliveSeconds });
+    const acceptance = { present, assignedId: connect.clientId === '', keepAliveSeconds };
+    // From CONNACK on the will is kept, whatever becomes of the gateway.
+    connection.accept(session, connect, acceptance, (done) =>
+      connect.will === null ? done() : this.#store.whenTried(done),
+    );
   }
 
   // --- wills ------------------------------------------------------------------------------------------------------

@@ -272,8 +272,16 @@ export class Connection implements Link, IntakeOwner {
     this.#linger();
   }
 
-  /** CONNACK with success: from now on packets are taken. */
-  accept(session: Session, connect: Connect, acceptance: Acceptance): void {
+  /**
+   * CONNACK with success: from now on packets are taken. It leaves, and all that follows it, when `whenKept` has called
+   * back.
+   */
+  accept(
+    session: Session,
+    connect: Connect,
+    acceptance: Acceptance,
+    whenKept: (done: () => void) => void,
+  ): void {
     const { config } = this.#broker;
     const { numbers } = connect.properties;
     this.#session = session;
@@ -281,8 +289,10 @@ export class Connection implements Link, IntakeOwner {
     this.#keepAliveMs = acceptance.keepAliveSeconds * 1_500; // [MQTT-3.1.2-24]
     this.window = Math.min(numbers.get(PROPERTY.receiveMaximum) ?? 65_535, config.maxInFlightOut);
     this.#reader = new PublishReader(this.version, config.maxTopicAliases, config.maxUserProperties);
+    this.#outbox.hold();
     if (!this.#sender.accept(session, connect, acceptance))
       throw new PacketFault(REASON.packetTooLarge, 'the client takes no packet as long as CONNACK');
+    whenKept(() => this.#outbox.release());
     session.resume(this);
   }
 
@@ -397,7 +407,7 @@ export class Connection implements Link, IntakeOwner {
   #linger(): void {
     this.#state = 'closing';
     this.#closeByMs = this.#broker.nowMs + LINGER_MS;
-    this.#outbox.flush();
+    this.#outbox.release();
     this.#stream.end();
     // What still comes is thrown away, so that the end of the stream is seen.
     this.#paused = 0;

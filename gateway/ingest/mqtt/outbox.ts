@@ -40,6 +40,7 @@ export class Outbox {
   #bytes = 0;
   #scheduled = false;
   #wasFull = false;
+  #isHeld = false;
 
   /** `onRoom` is called when something fits again after isFull was true. */
   constructor(stream: Duplex, limitBytes: number, onRoom: () => void) {
@@ -70,9 +71,19 @@ export class Outbox {
     this.#schedule();
   }
 
+  /** Nothing leaves until release(). */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.flush();
+  }
+
   flush(): void {
     this.#scheduled = false;
-    if (this.#bytes === 0) return;
+    if (this.#bytes === 0 || this.#isHeld) return;
     if (this.#bytes === 4 && this.#acks.length === 1) {
       this.#sendOneAck(this.#acks.pop()!);
       return;

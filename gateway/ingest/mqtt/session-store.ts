@@ -81,6 +81,10 @@ export class SessionStore {
   #timer: NodeJS.Timeout | null = null;
   #immediate = false;
   #failures = 0;
+  /** The last write failed. */
+  #isFailing = false;
+  /** Those who wait in whenTried. */
+  readonly #trying = new Set<() => void>();
   #ended = false;
 
   constructor(dataDir: string, onProblem: (detail: string) => void) {
@@ -178,6 +182,19 @@ export class SessionStore {
     }
   }
 
+  /** The same, but does not wait for a database that cannot be written: for what is better answered than kept waiting. */
+  whenTried(done: () => void): void {
+    if (this.#isFailing) {
+      done();
+      return;
+    }
+    const once = () => {
+      if (this.#trying.delete(once)) done();
+    };
+    this.#trying.add(once);
+    this.whenStored(once);
+  }
+
   /** Writes what waits and ends the thread. What cannot be written within `graceMs` is lost. */
   async close(graceMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
@@ -228,6 +245,8 @@ export class SessionStore {
   #onAnswer(answer: StoreAnswer): void {
     if (!answer.stored) {
       this.#failures += 1;
+      this.#isFailing = true;
+      for (const once of [...this.#trying]) once();
       this.#onProblem(answer.message);
       const again = this.#writing;
       setTimeout(() => {
@@ -236,6 +255,7 @@ export class SessionStore {
       return;
     }
     this.#writing = null;
+    this.#isFailing = false;
     for (const done of this.#writingWaiting.splice(0)) done();
     if (this.#gatheredWaiting.length > 0) this.#flushSoon();
     else if (this.#changes.length > 0) this.#schedule();

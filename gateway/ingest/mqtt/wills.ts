@@ -1,7 +1,7 @@
 // The wills of clients: published when a connection ends without leave (MQTT 3.1.1 §3.1.2.5), with a delay where asked
 // for (MQTT 5 §3.1.3.2.2). A will is a record like any publish; who submits it is the broker.
 //
-// Each stands in `sessions.db` from moments after CONNECT until its record is durable. After a crash, or the end of the
+// Each stands in `sessions.db` from before CONNACK until its record is durable. After a crash, or the end of the
 // gateway, those that are due are published at the next start (MQTT 5 §3.1.2.5 allows that). A crash between the record
 // and the end of its row publishes a will twice.
 import type { Will } from './decode.ts';

@@ -10,7 +10,7 @@ import { backup } from '../../../../gateway/backup/backup.ts';
 import { startGateway } from '../../../support/processes.ts';
 import { Harness } from '../../admission/harness.ts';
 import { serve } from './serve.ts';
-import { DISCONNECT, publishPacket, pubrecs, pubrelPacket, Wire } from './wire.ts';
+import { connectPacket, DISCONNECT, publishPacket, pubrecs, pubrelPacket, Wire } from './wire.ts';
 
 const cleanups: (() => Promise<unknown> | unknown)[] = [];
 afterEach(async () => {
@@ -225,6 +225,44 @@ test('[MQTT5-3.1.3-9] a will that waits survives an end and a new start, and goe
   await back.endAsync();
 });
 
+test('a will is on disk before CONNACK, and what follows comes after it', async () => {
+  const harness = await Harness.open();
+  cleanups.push(() => harness.remove());
+  const server = await serve(harness);
+  cleanups.push(() => server.close());
+  const clients = Array.from({ length: 20 }, async (_, at) => {
+    const client = await Wire.connected(server.port, `c${at}`, {
+      will: { topic: `wills/${at}`, payload: 'gone', qos: 1 },
+    });
+    expect(rowsOf(harness.dataDir, 'wills').map(({ client: id }) => id)).toContain(`c${at}`);
+    client.socket.destroy();
+  });
+  await Promise.all(clients);
+  const hasty = await Wire.open(server.port);
+  const will = { topic: 'wills/hasty', payload: 'gone', qos: 1 } as const;
+  hasty.socket.write(
+    Buffer.concat([connectPacket('hasty', { will }), publishPacket('a/b', '1', { qos: 1, id: 7 })]),
+  );
+  expect([...(await hasty.take(8))]).toEqual([0x20, 2, 0, 0, 0x40, 2, 0, 7]);
+  hasty.socket.destroy();
+});
+
+test('a database that cannot be written keeps nobody with a will from connecting', async () => {
+  const harness = await Harness.open();
+  cleanups.push(() => harness.remove());
+  const server = await serve(harness);
+  cleanups.push(() => server.close());
+  await (await withWill(server.port, 'first')).endAsync();
+  const database = new Database(join(harness.dataDir, 'sessions.db'));
+  database.exec('BEGIN IMMEDIATE');
+  const client = await withWill(server.port, 'second');
+  expect(server.figures().storeFailures).toBeGreaterThan(0);
+  database.exec('ROLLBACK');
+  database.close();
+  await until(() => rowsOf(harness.dataDir, 'wills').some(({ client: id }) => id === 'second'));
+  await client.endAsync();
+});
+
 test('a will that is not what was written is damage found before anything of the file is taken for true', async () => {
   const harness = await Harness.open();
   cleanups.push(() => harness.remove());
@@ -267,7 +305,7 @@ test('kill -9: the wills of those who were connected are published after the sta
   for (const client of clients) client.on('error', () => {});
   polite.socket.end(DISCONNECT);
   await polite.closed();
-  // Not on the way of any answer: on disk within moments.
+  // The polite one's is gone within moments.
   const held = ['back', 'clean', 'late', 'soon'].join();
   await until(
     () =>
