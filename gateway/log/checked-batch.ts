@@ -1,7 +1,8 @@
 // Owns one batch whose checksum has been checked, for all who read it in this thread: unpacked once, with the places
 // of its records remembered as they are walked.
 import { type BatchHeader, whyForeign } from './batch.ts';
-import { BatchRun, RecordDecoder, RecordMarks } from './record-decoder.ts';
+import { RecordDecoder } from './record-decoder.ts';
+import { BatchRun, RecordMarks } from './record-run.ts';
 import type { TextCache } from './text-cache.ts';
 
 export class CheckedBatch {

@@ -44,7 +44,8 @@
 import { crc32c } from '@node-rs/crc32';
 import { type BatchHeader, CODEC, codecOf, whyForeign } from './batch.ts';
 import { type Key, KeyTable, viewOf } from './key-table.ts';
-import { BatchRun, RecordDecoder, type RecordGlance } from './record-decoder.ts';
+import { RecordDecoder, type RecordGlance } from './record-decoder.ts';
+import { BatchRun } from './record-run.ts';
 import { TextCache } from './text-cache.ts';
 import { writeInt32, writeInt64 } from './varint.ts';
 

@@ -3,18 +3,16 @@
 import type { Offset } from '../../ledger/format/brand.ts';
 import type { TelemetryRecord } from '../../ledger/format/record.ts';
 import { type EndOfLog, FoundEnd } from './end-of-log.ts';
-import { isMissing, type LogFs, realFs } from './fs.ts';
-import type { KeyIndex } from './key-index-file.ts';
+import { type LogFs, realFs } from './fs.ts';
 import { logFolder } from './layout.ts';
+import { countedBytes, Lookups, type ReadLimits, type Run } from './lookups.ts';
 import { type QuerySource, runQuery } from './query.ts';
 import { misformed, unsupported } from './read-errors.ts';
-import { RecordCopies, type RecordDecoder, type RecordFilter } from './record-decoder.ts';
+import type { RecordDecoder } from './record-decoder.ts';
 import { Seeker } from './seek.ts';
 import type { SegmentCursor } from './segment-cursor.ts';
-import type { SegmentFile } from './segment-file.ts';
 import { SharedReads, sharedReads } from './shared-reads.ts';
 import { DurableEnd } from './signal.ts';
-import { extentOf, readSpans, SpanFault, visitRecords } from './spans.ts';
 import {
   type FetchOptions,
   LogError,
@@ -36,37 +34,8 @@ export type FileLogReader = SearchableLogReader;
 
 /** Records of one fetch are to be garbage before a worker's young heap is full. */
 const DEFAULT_MAX_BYTES = 256 * 1024;
-/** Read by key index in one go. */
-const SPANS_MAX_BYTES = 1024 * 1024;
 /** Positions remembered, so that this many consumers of one reader go on without seeking. */
 const MAX_CURSORS = 4;
-/** Newer records are hardly ever covered by an index yet: not asked for there. */
-const RECENT_RECORDS = 1000;
-/** A look-up: at most so many records, from so little of the segment. */
-const FEW_RECORDS = 16;
-const FEW_BYTES = 32 * 1024;
-/** What a record counts beside its payload against maxBytes. */
-const RECORD_OVERHEAD_BYTES = 64;
-
-interface Limits {
-  /** Of records. */
-  readonly maxBytes: number;
-  readonly maxRecords: number;
-  /** Of the segments; of each batch all is counted. */
-  readonly readBytes: number;
-  readonly filter: RecordFilter | null;
-  /** Where what the filter lets through is copied to. */
-  readonly copies: RecordCopies | null;
-}
-
-interface Run {
-  readonly records: TelemetryRecord[];
-  /** Of the records, as they count against a limit. */
-  readonly bytes: number;
-  readonly readBytes: number;
-  /** Where to go on. */
-  readonly next: number;
-}
 
 export async function openReader(options: OpenReaderOptions): Promise<FileLogReader> {
   const fs = options.fs ?? realFs;
@@ -80,14 +49,11 @@ export async function openReader(options: OpenReaderOptions): Promise<FileLogRea
 export class FileReader implements SearchableLogReader {
   readonly #shared: SharedReads;
   readonly #seeker: Seeker;
+  readonly #lookups: Lookups;
   readonly #end: EndOfLog;
   readonly #onClose: (() => void) | undefined;
   /** Idle positions, the last used at the end. A fetch takes one out while it works with it. */
   #cursors: SegmentCursor[] = [];
-  /** Where reads by key index stopped, the last at the end: going on from there is reading on, not seeking. */
-  #ends: number[] = [];
-  /** For look-ups; a read takes it out while it works with it. */
-  #small: Buffer | null = null;
   #closed = false;
   /** Closes idle positions in files that are gone from the folder, so that their space is free. */
   readonly #letGo = (): void => {
@@ -99,6 +65,7 @@ export class FileReader implements SearchableLogReader {
   constructor(shared: SharedReads, end: EndOfLog, onClose?: () => void) {
     this.#shared = shared.join(this.#letGo);
     this.#seeker = new Seeker(shared);
+    this.#lookups = new Lookups(shared, this.#seeker);
     this.#end = end;
     this.#onClose = onClose;
   }
@@ -182,16 +149,16 @@ export class FileReader implements SearchableLogReader {
   // ---- reading on
 
   /** Records of [from, end), as many as the limits allow; when none, where to look next. */
-  async #readNext(from: number, end: number, limits: Limits): Promise<Run> {
+  async #readNext(from: number, end: number, limits: ReadLimits): Promise<Run> {
     const cursor = this.#takeCursor(from);
     if (cursor) return this.#read(cursor, from, end, limits);
     return (
-      (await this.#readByIndex(from, end, limits)) ??
+      (await this.#lookups.read(from, end, limits)) ??
       (await this.#read(await this.#seeker.seek(from, end), from, end, limits))
     );
   }
 
-  async #read(start: SegmentCursor | null, from: number, end: number, limits: Limits): Promise<Run> {
+  async #read(start: SegmentCursor | null, from: number, end: number, limits: ReadLimits): Promise<Run> {
     const { maxBytes, maxRecords, filter } = limits;
     const records: TelemetryRecord[] = [];
     let bytes = 0;
@@ -230,7 +197,7 @@ export class FileReader implements SearchableLogReader {
           continue;
         }
         records.push(record);
-        bytes += record.payload.length + RECORD_OVERHEAD_BYTES;
+        bytes += countedBytes(record);
         want = record.offset + 1;
         cursor.next = want;
       }
@@ -262,99 +229,13 @@ export class FileReader implements SearchableLogReader {
     for (const old of surplus) void old.close().catch(() => {});
   }
 
-  // ---- by key index
-
-  /** Records from anywhere that a key index covers, read without the rest of their batches; null elsewhere. */
-  async #readByIndex(from: number, end: number, limits: Limits): Promise<Run | null> {
-    const ended = this.#ends.indexOf(from);
-    if (ended >= 0) {
-      // The second read in a row: from now on by a cursor, which reads ahead and shares what it reads.
-      this.#ends.splice(ended, 1);
-      return null;
-    }
-    const place = await this.#seeker.knownPlaceOf(from);
-    if (!place || from < place.base) return null;
-    if (place.until === Number.POSITIVE_INFINITY && from >= end - RECENT_RECORDS) return null;
-    const run = await this.#withIndex(place.base, (file, index) =>
-      this.#readSpans(file, index, from, Math.min(place.until, end), limits),
-    );
-    if (!run) return null;
-    this.#ends.push(run.next);
-    if (this.#ends.length > MAX_CURSORS) this.#ends.shift();
-    return run;
-  }
-
-  async #readSpans(
-    file: SegmentFile,
-    index: KeyIndex,
-    from: number,
-    until: number,
-    limits: Limits,
-  ): Promise<Run | null> {
-    const { spanCount, lastOffset } = index.summary;
-    const covered = Math.min(lastOffset + 1, until);
-    if (from >= covered) return null;
-    const wantBytes = Math.min(limits.maxBytes, SPANS_MAX_BYTES);
-    const first = index.spanOf(from);
-    // Where offsets are missing it takes more, which are then read on from.
-    const last = index.lastSpanFor(first, Math.min(from + limits.maxRecords, covered), wantBytes);
-    const { length } = extentOf(index, first, last);
-    // Few records are copied out of a buffer that is used again: what a look-up leaves behind is as large as its answer.
-    const few = limits.maxRecords <= FEW_RECORDS && length <= FEW_BYTES;
-    const copies = few ? new RecordCopies(0) : null;
-    const buffer = few ? (this.#small ?? Buffer.allocUnsafeSlow(FEW_BYTES)) : Buffer.allocUnsafeSlow(length);
-    if (few) this.#small = null;
-    const records: TelemetryRecord[] = [];
-    let bytes = 0;
-    let next = from;
-    try {
-      const read = await readSpans(this.#seeker.fs, file, index, first, last, buffer);
-      const enough = () => records.length >= limits.maxRecords || bytes >= limits.maxBytes;
-      for (let number = first; number <= last && !enough(); number++) {
-        visitRecords(index, read, number, next, limits.filter, this.#seeker.texts, copies, (record) => {
-          records.push(record);
-          bytes += record.payload.length + RECORD_OVERHEAD_BYTES;
-          next = record.offset + 1;
-          return !enough();
-        });
-        if (!enough())
-          next = Math.max(next, number + 1 < spanCount ? index.span(number + 1).firstOffset : covered);
-      }
-      if (few) this.#small = buffer;
-      return { records, bytes, readBytes: read.bytes.length, next };
-    } catch (error) {
-      if (!(error instanceof SpanFault)) throw error;
-      return null;
-    }
-  }
-
-  async #withIndex<T>(
-    base: number,
-    act: (file: SegmentFile, index: KeyIndex) => Promise<T>,
-  ): Promise<T | null> {
-    let file: SegmentFile;
-    try {
-      file = await this.#shared.open(base);
-    } catch (error) {
-      if (isMissing(error)) return null;
-      throw error;
-    }
-    try {
-      const index = await file.keyIndex();
-      if (index) this.#shared.noteTimes(base, index.summary);
-      return index ? await index.using(() => act(file, index)) : null;
-    } finally {
-      await file.release();
-    }
-  }
-
   #querySource(end: number): QuerySource {
     return {
       fs: this.#seeker.fs,
       texts: this.#seeker.texts,
       isOutside: (base, until, fromMs, toMs) => this.#shared.isOutside(base, until, fromMs, toMs),
       segmentAt: async (offset) => this.#seeker.placeOf(offset),
-      withIndex: (base, act) => this.#withIndex(base, act),
+      withIndex: (base, act) => this.#lookups.withIndex(base, act),
       scan: async (from, until, filter, { maxRecords, readBytes, copies }) => {
         const limits = { maxBytes: Number.POSITIVE_INFINITY, maxRecords, readBytes, filter, copies };
         const cursor = this.#takeCursor(from) ?? (await this.#seeker.seek(from, end));

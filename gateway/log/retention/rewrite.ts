@@ -24,8 +24,9 @@ import {
 import { FileWindow } from '../file-window.ts';
 import { datasync, isMissing, type LogFs, writeFully } from '../fs.ts';
 import { segmentFile } from '../layout.ts';
-import { BatchRun, RecordDecoder } from '../record-decoder.ts';
+import { RecordDecoder } from '../record-decoder.ts';
 import { bodySize, textLengths, writeRecord } from '../record-encoder.ts';
+import { BatchRun } from '../record-run.ts';
 import { IndexBuilder } from '../segment-index.ts';
 import { TextCache } from '../text-cache.ts';
 import { difference, FormFault, varintSize } from '../varint.ts';
