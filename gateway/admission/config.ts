@@ -112,7 +112,7 @@ export const ingestConfigSchema = z.strictObject({
     .max(3_600_000)
     .default(10_000)
     .describe(
-      'How often the duplicate guard and the device table are saved; what came later is read back from the log.',
+      'Least time between two saves of the duplicate guard and the device table; what came later is read back from the log. Where fewer records than a tenth of `maxReplayRecords` came, 30 times as long; where half of it came, at once.',
     ),
   maxReplayRecords: z
     .number()

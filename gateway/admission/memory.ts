@@ -16,8 +16,27 @@ import { decodeSnapshot, encodeSnapshot } from './snapshot.ts';
 import type { TopicRules } from './topics.ts';
 import type { IngestLogger } from './types.ts';
 
+/** How often it is asked whether a snapshot is due. */
+const LOOK_MS = 1_000;
 const REPLAY_FETCH_BYTES = 4 * 1024 * 1024;
 const DEVICE_SOURCES: ReadonlySet<number> = new Set([SOURCE.mqtt, SOURCE.websocket, SOURCE.http]);
+
+/** A snapshot is due this often at least, in intervals, when any records came. */
+const IDLE_INTERVALS = 30;
+
+/**
+ * Whether to save now: a start must not have to read back much, and a snapshot of some MiB for a few records wears out cards.
+ * `records` and `elapsedMs`: since the last one.
+ */
+export function isSnapshotDue(
+  { snapshotIntervalMs, maxReplayRecords }: Pick<IngestConfig, 'snapshotIntervalMs' | 'maxReplayRecords'>,
+  { records, elapsedMs }: { readonly records: number; readonly elapsedMs: number },
+): boolean {
+  if (records <= 0) return false;
+  if (records >= maxReplayRecords / 2) return true;
+  const intervals = records >= maxReplayRecords / 10 ? 1 : IDLE_INTERVALS;
+  return elapsedMs >= intervals * snapshotIntervalMs;
+}
 
 export interface AdmissionMemoryOptions {
   readonly config: IngestConfig;
@@ -36,6 +55,8 @@ export class AdmissionMemory {
   /** One past the last record that guard and table know of. */
   #next = 0;
   #savedNext = -1;
+  /** By performance.now(); of a try too. */
+  #savedMs = performance.now();
   #saver: SnapshotSaver | null = null;
   #timer: NodeJS.Timeout | null = null;
   #saving: Promise<void> = Promise.resolve();
@@ -80,9 +101,17 @@ export class AdmissionMemory {
     this.#next = next;
   }
 
-  /** From now on saves a snapshot every `snapshotIntervalMs` in which records came. */
+  /** From now on saves snapshots as they are due. */
   startSaving(): void {
-    this.#timer = setInterval(() => this.#saveIfChanged(), this.#options.config.snapshotIntervalMs);
+    const { config } = this.#options;
+    this.#timer = setInterval(
+      () => {
+        const records = this.#next - this.#savedNext;
+        const elapsedMs = performance.now() - this.#savedMs;
+        if (isSnapshotDue(config, { records, elapsedMs })) this.#saveIfChanged();
+      },
+      Math.min(config.snapshotIntervalMs, LOOK_MS),
+    );
     this.#timer.unref();
   }
 
@@ -141,6 +170,7 @@ export class AdmissionMemory {
   #saveIfChanged(): void {
     if (this.#next === this.#savedNext || this.#isSaving) return;
     this.#isSaving = true;
+    this.#savedMs = performance.now();
     this.#saving = this.#save()
       .catch((error: unknown) => {
         this.#snapshotFailures += 1;

@@ -13,6 +13,7 @@ const bin = join(import.meta.dirname, '../../bin/tidemark.ts');
 const yaml = [
   'windows: []',
   'models: []',
+  'ingest: { snapshotIntervalMs: 100 }',
   'log: { segmentBytes: 16384, preallocateBytes: 0 }',
   'ledger: { blockIntervalMs: 50 }',
   'retention:',
