@@ -7,7 +7,8 @@
 // newest is out of order and skipped. A series silent for longer than maxGapMs and 20 usual intervals, or set back in
 // time as far, starts its window afresh and keeps its calibration. A value dated more than MAX_AHEAD_MS after its
 // receipt is skipped: else one wrong clock would make everything after it out of order. Where it is the gateway's clock
-// that was wrong, and has been set back by more than that, the series starts its window afresh as well.
+// that was wrong, and has been set back by more than that, the series starts its window afresh as well. After a silence
+// the usual interval is taken for up to twice what it was, so that a series that is slow, or has become so, is scored.
 import { type Calibration, newCalibration } from './anomaly.ts';
 
 export interface SeriesSettings {
@@ -203,6 +204,8 @@ export class SeriesStore {
     const isSetBack = series.lastMs > receivedMs + MAX_AHEAD_MS;
     if (isSetBack || Math.abs(sinceMs) > Math.max(this.#settings.maxGapMs, GAP_INTERVALS * usualMs)) {
       series.restart();
+      // It may be no gap but its rhythm, for which one silence proves little.
+      if (sinceMs > 0) series.intervalMs = usualMs === 0 ? sinceMs : Math.min(sinceMs, 2 * usualMs);
     } else {
       if (sinceMs < 0) return false;
       series.intervalMs = Number.isNaN(series.intervalMs)

@@ -100,7 +100,7 @@ test('killed at every outward step in turn and read in other portions afterwards
       expected,
     );
   }
-});
+}, 120_000);
 
 test('a run over what is done already changes nothing', async () => {
   const plant = await newPlant();

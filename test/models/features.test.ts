@@ -83,6 +83,31 @@ describe('series', () => {
     expect(seriesOf(store).held).toBe(8);
   });
 
+  test('slow from the first value on, or from one day on, a series has a window in the end', () => {
+    const everyMs = 300_000;
+    const slow = Array.from({ length: 20 }, (_, at) => at * everyMs);
+    expect(addAt(storeOf(), slow).filter((kind) => kind === 'window').length).toBeGreaterThan(10);
+    const store = storeOf();
+    addAt(
+      store,
+      Array.from({ length: 50 }, (_, at) => at * 1000),
+    );
+    expect(
+      addAt(
+        store,
+        slow.map((atMs) => 1_000_000 + atMs),
+      ).at(-1),
+    ).toBe('window');
+  });
+
+  test('one long silence does not make a quick series slow', () => {
+    const store = storeOf();
+    const quick = (fromMs: number) => Array.from({ length: 60 }, (_, at) => fromMs + at * 1000);
+    addAt(store, [...quick(0), ...quick(3_600_000)]);
+    expect(addAt(store, [3_600_000 + 60_000 + 25_000])).toEqual(['waiting']);
+    expect(seriesOf(store).held).toBe(1);
+  });
+
   test('the series unused longest is forgotten for a new one', () => {
     const store = storeOf();
     for (const device of ['a', 'b', 'c', 'a', 'd']) store.add(device, 'v', 1, 0, 0);

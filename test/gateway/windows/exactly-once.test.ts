@@ -107,7 +107,7 @@ test('killed at every outward step in turn, no window is doubled or missing', as
       [...results].sort(),
     );
   }
-});
+}, 120_000);
 
 test('killed again and again, also while it repeats what an earlier run had appended', async () => {
   const { results } = await undisturbed();
