@@ -48,6 +48,7 @@ export async function main(argv: readonly string[]): Promise<void> {
       connections: { type: 'string', default: '1000' },
       rate: { type: 'string', default: '10' },
       only: { type: 'string', default: 'memory,fleet,latency,critical' },
+      nice: { type: 'string', default: '0' },
       in: { type: 'string' },
     },
   });
@@ -59,6 +60,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     rate: Number(values.rate),
   };
   const only = new Set(values.only.split(','));
+  if (values.nice !== '0') process.env.BENCH_NICE = values.nice;
   try {
     console.log(preamble(temporary.path));
     console.log(await diskLine(temporary.path));
@@ -80,7 +82,12 @@ async function withGateway(
   use: (gateway: Gateway) => Promise<void>,
 ) {
   // What an installation runs: sources take some 80 MB more, for stripping their types in every thread.
-  const gateway = await startGateway({ dataDir: join(settings.folder, name), yaml, built: isBuilt });
+  const gateway = await startGateway({
+    dataDir: join(settings.folder, name),
+    yaml,
+    built: isBuilt,
+    nodeOptions: process.env.BENCH_NICE ? ['--import', join(import.meta.dirname, 'nice-workers.ts')] : [],
+  });
   const kill = () => gateway.child.kill('SIGKILL');
   process.once('exit', kill);
   try {
