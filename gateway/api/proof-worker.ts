@@ -6,6 +6,7 @@ import { realFs } from '../log/fs.ts';
 import { openReader } from '../log/reader.ts';
 import { leafSource } from '../log/retention/leaf-files.ts';
 import { LogError } from '../log/types.ts';
+import { giveWay } from '../threads/priority.ts';
 import {
   localProofs,
   type ProofFailure,
@@ -17,6 +18,7 @@ import {
 
 const port = parentPort;
 if (!port) throw new Error('this entry runs only as a worker thread');
+giveWay();
 const { dataDir, durableEnd, cold } = workerData as ProofWorkerInit;
 const fs = cold ? coldFs(dataDir, cold) : realFs;
 const proofs = localProofs(await openReader({ dataDir, durableEnd, fs }), dataDir, leafSource(dataDir, fs));

@@ -5,6 +5,7 @@ import { realFs } from '../log/fs.ts';
 import { logFolder } from '../log/layout.ts';
 import type { RolledSegment } from '../log/types.ts';
 import { StateStore } from '../state/state.ts';
+import { giveWay } from '../threads/priority.ts';
 import { ledgerBlocks } from './blocks.ts';
 import { type CheckResult, RetentionEngine } from './engine.ts';
 import type { RetentionInit, RetentionMessage, RetentionReply, SegmentCall } from './messages.ts';
@@ -14,6 +15,7 @@ const DECLARED_MS = 200;
 
 const port = parentPort;
 if (!port) throw new Error('this entry runs only as a worker thread');
+giveWay();
 const init = workerData as RetentionInit;
 const send = (message: RetentionMessage) => port.postMessage(message);
 const stop = new AbortController();

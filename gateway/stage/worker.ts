@@ -6,6 +6,7 @@ import type { RecordInput } from '../../ledger/format/record.ts';
 import { openReader } from '../log/reader.ts';
 import { LogError } from '../log/types.ts';
 import { StateStore } from '../state/state.ts';
+import { giveWay } from '../threads/priority.ts';
 import { collectOnceAtRest } from '../threads/start-garbage.ts';
 import type { HostMessage, StageInit, StageMessage } from './messages.ts';
 import type { LossTotals, StageBody, StageContext } from './types.ts';
@@ -58,6 +59,7 @@ export async function runStage<Config>(body: StageBody<Config>): Promise<void> {
     report: (figures) => send({ type: 'figures', figures }),
     log: (level, message, facts) => send({ type: 'log', level, message, facts: facts ?? {} }),
   };
+  giveWay();
   collectOnceAtRest();
   try {
     await body(context);

@@ -1,6 +1,7 @@
 // The thread behind chores.ts: hosts chores side by side. One that throws is ended and says so; the others go on.
 import { parentPort } from 'node:worker_threads';
 import type { BeginChore, Chore, ChoreRequest, FromChore, ToChore } from './chore.ts';
+import { giveWay } from './priority.ts';
 import { collectOnceAtRest } from './start-garbage.ts';
 
 const host = parentPort;
@@ -39,4 +40,5 @@ async function run({ entry, init, port }: ChoreRequest): Promise<void> {
 }
 
 host.on('message', (request: ChoreRequest) => void run(request));
+giveWay();
 collectOnceAtRest();

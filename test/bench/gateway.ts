@@ -48,7 +48,6 @@ export async function main(argv: readonly string[]): Promise<void> {
       connections: { type: 'string', default: '1000' },
       rate: { type: 'string', default: '10' },
       only: { type: 'string', default: 'memory,fleet,latency,critical' },
-      nice: { type: 'string', default: '0' },
       in: { type: 'string' },
     },
   });
@@ -60,7 +59,6 @@ export async function main(argv: readonly string[]): Promise<void> {
     rate: Number(values.rate),
   };
   const only = new Set(values.only.split(','));
-  if (values.nice !== '0') process.env.BENCH_NICE = values.nice;
   try {
     console.log(preamble(temporary.path));
     console.log(await diskLine(temporary.path));
@@ -86,7 +84,6 @@ async function withGateway(
     dataDir: join(settings.folder, name),
     yaml,
     built: isBuilt,
-    nodeOptions: process.env.BENCH_NICE ? ['--import', join(import.meta.dirname, 'nice-workers.ts')] : [],
   });
   const kill = () => gateway.child.kill('SIGKILL');
   process.once('exit', kill);
