@@ -94,16 +94,18 @@ export class Lookups {
     const first = index.spanOf(from);
     // Where offsets are missing it takes more, which are then read on from.
     const last = index.lastSpanFor(first, Math.min(from + limits.maxRecords, covered), wantBytes);
-    const { length } = extentOf(index, first, last);
-    // Few records are copied out of a buffer that is used again: what a look-up leaves behind is as large as its answer.
-    const few = limits.maxRecords <= FEW_RECORDS && length <= FEW_BYTES;
-    const copies = few ? new RecordCopies(0) : null;
-    const buffer = few ? (this.#small ?? Buffer.allocUnsafeSlow(FEW_BYTES)) : Buffer.allocUnsafeSlow(length);
-    if (few) this.#small = null;
     const records: TelemetryRecord[] = [];
     let bytes = 0;
     let next = from;
     try {
+      const { length } = extentOf(index, first, last);
+      // Few records are copied out of a buffer that is used again: what a look-up leaves behind is as large as its answer.
+      const few = limits.maxRecords <= FEW_RECORDS && length <= FEW_BYTES;
+      const copies = few ? new RecordCopies(0) : null;
+      const buffer = few
+        ? (this.#small ?? Buffer.allocUnsafeSlow(FEW_BYTES))
+        : Buffer.allocUnsafeSlow(length);
+      if (few) this.#small = null;
       const read = await readSpans(this.#seeker.fs, file, index, first, last, buffer);
       const enough = () => records.length >= limits.maxRecords || bytes >= limits.maxBytes;
       for (let number = first; number <= last && !enough(); number++) {
