@@ -35,6 +35,7 @@ const CASES = [
   { mode: 'single', connections: 64, inflight: 1, budget: '≥ 30k' },
   { mode: 'single', connections: 64, inflight: 8, budget: '≥ 30k' },
   { mode: 'ndjson', connections: 8, inflight: 2, budget: '≥ 500k' },
+  { mode: 'ndjson', connections: 32, inflight: 2, budget: '≥ 500k' },
   { mode: 'websocket', connections: 10, inflight: 500, budget: '≥ 80k' },
   { mode: 'websocket', connections: 100, inflight: 1, budget: '' },
 ] as const;
