@@ -52,6 +52,7 @@ export async function run(invocation: Invocation): Promise<ExitCode> {
       if (stateFile !== undefined) writeState(stateFile, next);
     },
     onProgress: ({ phase, done, total }) => progress.show(`${phase}: ${done} of ${total}`),
+    blocksOnly: invocation.flag('blocks-only'),
     ...(sampleBlocks !== undefined && { records: 'sample' as const, sampleBlocks }),
   });
   const once = async () => audit(source, await options());

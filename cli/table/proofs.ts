@@ -104,7 +104,7 @@ export const PROOF_COMMANDS: readonly CommandSpec[] = [
     summary: 'check the whole history of a gateway',
     usage: '[URL|DIR] [--policy FILE | --key KEY] [--sample N] [--device D | --state FILE] [--watch]',
     about:
-      'Checks every block rule, recomputes every tree, re-hashes every retained record, and asks the authorities of the policy what they have seen. Of a mirror or a copy of the block log alone, all but the records. Exit 0 clean, 1 findings, 2 unusable input, 3 the gateway does not answer.',
+      'Checks every block rule, recomputes every tree, re-hashes every retained record, and asks the authorities of the policy what they have seen. With --blocks-only all but the records, of a mirror or a copy of the block log too. Exit 0 clean, 1 findings, 2 unusable input, 3 the gateway does not answer.',
     options: {
       policy: SHARED.policy,
       key: SHARED.key,
@@ -112,6 +112,10 @@ export const PROOF_COMMANDS: readonly CommandSpec[] = [
         type: 'string',
         value: 'N',
         about: 're-hash the records of N blocks chosen at random instead of all (0: none)',
+      },
+      'blocks-only': {
+        type: 'boolean',
+        about: 'blocks and signatures, no records: of a mirror or a copy of the block log, too',
       },
       device: {
         type: 'string',

@@ -44,6 +44,8 @@ export interface AuditOptions {
   readonly stamps?: readonly StampedCheckpoint[] | null;
   /** How the cold tier of a data directory is reached. Without it, what only that has counts as removed. */
   readonly cold?: ColdAccess | undefined;
+  /** Blocks and signatures alone, of a gateway, a data directory, a mirror or a copy: no records are looked for. */
+  readonly blocksOnly?: boolean;
   /** How often the gateway says that it is alive. Default 60,000, as its own. */
   readonly heartbeatMs?: number;
   /** Unix ms. Default Date.now. */
@@ -73,12 +75,12 @@ const NO_RECORDS: RecordCounts = {
 };
 
 /**
- * Audits a data directory, a gateway (http://…), or a block log alone at a path or an address.
+ * Audits a data directory, a gateway (http://…), or, where that is asked for, a block log alone at a path or an address.
  * @throws SourceError when the source cannot be read, FormatError when policy or key cannot
  */
 export async function audit(source: string, options: AuditOptions = {}): Promise<AuditReport> {
   const findings = new Findings();
-  const opened = await openSource(source, findings, options.cold ?? null);
+  const opened = await openSource(source, findings, options);
   try {
     return await auditOpened(source, opened, findings, options);
   } finally {

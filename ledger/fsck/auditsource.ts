@@ -34,17 +34,20 @@ export interface AuditSource {
 }
 
 /**
- * @param cold how the cold tier of a data directory is reached, where that is known
- * @throws SourceError when there is nothing at the path
+ * @param options.cold how the cold tier of a data directory is reached, where that is known
+ * @param options.blocksOnly no records are looked for. Whoever audits says so: a gateway must not choose what of it is checked.
+ * @throws SourceError when there is nothing at the path, or a block log without records and nobody said so
  */
 export async function openSource(
   source: string,
   findings: Findings,
-  cold: ColdAccess | null,
+  { cold, blocksOnly = false }: { readonly cold?: ColdAccess | undefined; readonly blocksOnly?: boolean },
 ): Promise<AuditSource> {
   if (/^https?:\/\//.test(source)) {
     const base = baseUrl(source);
-    if (await isHttpLedger(base)) return ledgerAlone(httpTiles(base, ''));
+    const isAlone = await isHttpLedger(base);
+    if (blocksOnly) return ledgerAlone(httpTiles(base, isAlone ? '' : 'ledger/'));
+    if (isAlone) throw noRecords(source);
     return {
       read: httpTiles(base),
       records: new HttpRecords(base),
@@ -60,9 +63,10 @@ export async function openSource(
       hint: 'give a data directory or the base address of a gateway',
     });
   }
-  if (existsSync(join(source, CHECKPOINT_PATH)) && !existsSync(ledgerFolder(source)))
-    return ledgerAlone(directoryReader(source));
-  const copies = new ColdCopies(source, cold, findings);
+  const isAlone = existsSync(join(source, CHECKPOINT_PATH)) && !existsSync(ledgerFolder(source));
+  if (blocksOnly) return ledgerAlone(directoryReader(isAlone ? source : ledgerFolder(source)));
+  if (isAlone) throw noRecords(source);
+  const copies = new ColdCopies(source, cold ?? null, findings);
   return {
     read: directoryReader(ledgerFolder(source)),
     records: new SegmentRecords(source, copies),
@@ -72,6 +76,12 @@ export async function openSource(
     close: () => copies.close(),
   };
 }
+
+const noRecords = (source: string) =>
+  new SourceError('SOURCE_ANSWER', `${source} is a block log without records`, {
+    facts: { source },
+    hint: 'give the data directory or the address of the gateway; or audit blocks and signatures alone (--blocks-only)',
+  });
 
 const ledgerAlone = (read: TileReader): AuditSource => ({
   read,

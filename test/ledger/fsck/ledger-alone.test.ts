@@ -10,7 +10,7 @@ import { authorityConfig } from '../../../ledger/authority/config.ts';
 import { originHash } from '../../../ledger/authority/evidence-files.ts';
 import { type RunningAuthority, startAuthority } from '../../../ledger/authority/server.ts';
 import { formatAddCheckpoint } from '../../../ledger/format/add-checkpoint.ts';
-import { type AuditReport, audit } from '../../../ledger/fsck/audit.ts';
+import { type AuditOptions, type AuditReport, audit as auditOf } from '../../../ledger/fsck/audit.ts';
 import type { AuditState } from '../../../ledger/fsck/auditstate.ts';
 import { formatReport } from '../../../ledger/fsck/report.ts';
 import { tidemark } from '../../support/processes.ts';
@@ -62,6 +62,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+const audit = (source: string, options: AuditOptions) => auditOf(source, { ...options, blocksOnly: true });
 const codes = ({ findings }: AuditReport) => [...new Set(findings.map(({ code }) => code))];
 
 test('the mirror of an authority: all blocks, final by its cosignature; a monitor goes on from its state', async () => {
@@ -85,7 +86,7 @@ test('the mirror of an authority: all blocks, final by its cosignature; a monito
 });
 
 test('a copy on a web server and one in a folder; an older one is behind what the authority has seen', async () => {
-  for (const source of [`${url}/late`, `${url}/late/`, join(folder, 'late')])
+  for (const source of [`${url}/late`, `${url}/late/`, join(folder, 'late'), late.dataDir])
     expect(await audit(source, { policy })).toMatchObject({
       ...{ verdict: 'clean', status: 'pending', sealedEnd: 400, records: { mode: 'none' } },
     });
@@ -121,10 +122,16 @@ test('a block that was changed, a tile that is gone, a block signed anew against
 
 test('what only records can answer is refused, with what to do; what is no ledger at all still says so', async () => {
   const trust = ['--key', late.verifierKey];
-  const device = await tidemark(['audit', `${url}/late`, ...trust, '--device', 'pump-1']);
+  for (const source of [`${url}/late`, join(folder, 'late')]) {
+    const unasked = await tidemark(['audit', source, ...trust]);
+    expect(unasked.code).toBe(2);
+    expect(unasked.stderr).toContain('is a block log without records');
+    expect(unasked.stderr).toContain('--blocks-only');
+  }
+  const device = await tidemark(['audit', `${url}/late`, ...trust, '--blocks-only', '--device', 'pump-1']);
   expect(device.code).toBe(2);
   expect(device.stderr).toContain('no device can be followed there');
-  const clean = await tidemark(['audit', `${url}/late`, ...trust]);
+  const clean = await tidemark(['audit', `${url}/late`, ...trust, '--blocks-only']);
   expect(clean.stderr).toBe('');
   expect(clean.code).toBe(0);
   const nothing = await tidemark(['audit', `${url}/nothing`, ...trust]);
