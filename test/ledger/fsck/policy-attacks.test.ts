@@ -6,22 +6,15 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Block, encodeBlock, parseBlock } from '../../../ledger/format/block.ts';
 import { blockHeight, offset } from '../../../ledger/format/brand.ts';
-import { cosignatureMessage, formatCosignature } from '../../../ledger/format/cosignature.ts';
 import { NO_POLICY_HASH } from '../../../ledger/format/epochs.ts';
 import { EMPTY_ROOT } from '../../../ledger/format/hash.ts';
-import {
-  formatSignatureLine,
-  formatVerifierKey,
-  parseNote,
-  SIGNATURE_TYPE,
-  verifierKey,
-} from '../../../ledger/format/note.ts';
+import { formatSignatureLine, parseNote, verifierKey } from '../../../ledger/format/note.ts';
 import { policyHash } from '../../../ledger/format/policy.ts';
 import { formatPolicyStatement } from '../../../ledger/format/statements.ts';
 import { type AuditReport, audit } from '../../../ledger/fsck/audit.ts';
 import type { AuditState } from '../../../ledger/fsck/auditstate.ts';
 import { loadGatewayKey } from '../../../ledger/seal/key.ts';
-import { testKey } from '../format/native.ts';
+import { authority, cosignLine, quorumOf } from '../authorities.ts';
 import { forge } from './forger.ts';
 import { GatewayDir, inputs, ORIGIN } from './gateway.ts';
 
@@ -37,31 +30,20 @@ beforeEach(() => {
 afterEach(() => rmSync(dataDir, { recursive: true, force: true }));
 
 const encoder = new TextEncoder();
-const SECONDS = 1_763_600_000;
-const authority = (name: string) => {
-  const key = testKey(`authority ${name}`);
-  const verifier = verifierKey(`${name}.example.com`, key.publicKey, SIGNATURE_TYPE.cosignature);
-  const sign = (text: string) =>
-    formatSignatureLine({
-      name: verifier.name,
-      keyId: verifier.keyId,
-      signature: formatCosignature({
-        timeSeconds: SECONDS,
-        signature: key.sign(cosignatureMessage(text, SECONDS)),
-      }),
-    });
-  return { name, sign, text: formatVerifierKey(verifier) };
+/** `sign`: the cosignature line under a text. */
+const signer = (name: string) => {
+  const one = authority(name);
+  return { ...one, sign: (text: string) => cosignLine(text, one) };
 };
-type Authority = ReturnType<typeof authority>;
-const [a, b, c, x, y] = ['a', 'b', 'c', 'x', 'y'].map(authority) as [
+type Authority = ReturnType<typeof signer>;
+const [a, b, c, x, y] = ['a', 'b', 'c', 'x', 'y'].map(signer) as [
   Authority,
   Authority,
   Authority,
   Authority,
   Authority,
 ];
-const policyOf = (members: readonly Authority[]) =>
-  `${members.map(({ name, text }) => `witness ${name} ${text}\n`).join('')}group g 2 ${members.map(({ name }) => name).join(' ')}\nquorum g\n`;
+const policyOf = (members: readonly Authority[]) => quorumOf(members, 2);
 const FIRST = policyOf([a, b, c]);
 /** Two friends of the gateway's, and one of the old ones. */
 const WANTED = policyOf([c, x, y]);

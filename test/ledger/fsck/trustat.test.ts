@@ -3,13 +3,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeBlock, parseBlock } from '../../../ledger/format/block.ts';
 import { parseCheckpoint } from '../../../ledger/format/checkpoint.ts';
-import { cosignatureMessage, formatCosignature } from '../../../ledger/format/cosignature.ts';
 import { NO_POLICY_HASH } from '../../../ledger/format/epochs.ts';
 import {
   formatSignatureLine,
   formatVerifierKey,
   parseNote,
-  SIGNATURE_TYPE,
   verifierKey,
 } from '../../../ledger/format/note.ts';
 import { type Policy, parsePolicy } from '../../../ledger/format/policy.ts';
@@ -24,42 +22,21 @@ import { Prover } from '../../../ledger/tiles/prove.ts';
 import { directoryTiles } from '../../../ledger/tiles/source.ts';
 import { readBlocks } from '../../../ledger/verify/chain.ts';
 import { verifyProof } from '../../../ledger/verify/index.ts';
+import { type Authority, authority, cosignLine, type Five, gatewayLine, quorumOf } from '../authorities.ts';
 import { testKey } from '../format/native.ts';
 import { ORIGIN, World } from '../seal/world.ts';
 
-const encoder = new TextEncoder();
-const authority = (name: string) => {
-  const key = testKey(`authority ${name}`);
-  return { name, key, verifier: verifierKey(name, key.publicKey, SIGNATURE_TYPE.cosignature) };
-};
-const [a, b, c, d, e] = ['a', 'b', 'c', 'd', 'e'].map(authority) as [
-  Authority,
-  Authority,
-  Authority,
-  Authority,
-  Authority,
-];
-type Authority = ReturnType<typeof authority>;
+const [a, b, c, d, e] = ['a', 'b', 'c', 'd', 'e'].map((name) => authority(name, name)) as Five;
 
 const world = new World();
 let sealer: Sealer;
 const next = testKey('the next key');
 const textOf = (members: readonly Authority[], gateway = world.key.publicKey) =>
-  `log ${formatVerifierKey(verifierKey(ORIGIN, gateway))}\n${members.map(({ name, verifier }) => `witness ${name} ${formatVerifierKey(verifier)}\n`).join('')}group g 2 ${members.map(({ name }) => name).join(' ')}\nquorum g\n`;
+  `log ${formatVerifierKey(verifierKey(ORIGIN, gateway))}\n${quorumOf(members, 2)}`;
 /** Each shares authorities with the one before; the first and the third none at all. */
 const POLICIES = [textOf([a, b]), textOf([b, c, a]), textOf([c, d, e])];
 
-const gatewayLine = (text: string, key = world.key) => {
-  const { name, keyId } = verifierKey(ORIGIN, key.publicKey);
-  return formatSignatureLine({ name, keyId, signature: key.sign(encoder.encode(text)) });
-};
-const cosignLine = (text: string, { key, verifier }: Authority) => {
-  const signature = formatCosignature({
-    timeSeconds: 1_763_600_000,
-    signature: key.sign(cosignatureMessage(text, 1_763_600_000)),
-  });
-  return formatSignatureLine({ name: verifier.name, keyId: verifier.keyId, signature });
-};
+const ownLine = (text: string, key = world.key) => gatewayLine(ORIGIN, text, key);
 const signedOf = () => world.state.loadCheckpoint()!.note;
 
 function bring(text: string, signers: readonly Authority[]): void {
@@ -71,7 +48,7 @@ function bring(text: string, signers: readonly Authority[]): void {
     text,
   });
   sealer.changePolicy(
-    `${statement}\n${gatewayLine(statement)}${signers.map((one) => cosignLine(statement, one)).join('')}`,
+    `${statement}\n${ownLine(statement)}${signers.map((one) => cosignLine(statement, one)).join('')}`,
   );
   sealer.commit();
 }
@@ -118,7 +95,7 @@ beforeAll(async () => {
     previous: verifierKey(ORIGIN, world.key.publicKey),
     next: verifierKey(ORIGIN, next.publicKey),
   });
-  sealer.changeKey(`${text}\n${gatewayLine(text)}${gatewayLine(text, next)}`, next);
+  sealer.changeKey(`${text}\n${ownLine(text)}${ownLine(text, next)}`, next);
   sealer.commit();
   proofs.push(await sealedBy([c, e]));
   state = await stateNow();

@@ -4,14 +4,12 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseBlock } from '../../../ledger/format/block.ts';
 import { checkSuccessor } from '../../../ledger/format/block-rules.ts';
 import { parseCheckpoint } from '../../../ledger/format/checkpoint.ts';
-import { cosignatureMessage, formatCosignature } from '../../../ledger/format/cosignature.ts';
 import { NO_POLICY_HASH } from '../../../ledger/format/epochs.ts';
 import {
   formatNote,
   formatSignatureLine,
   formatVerifierKey,
   parseNote,
-  SIGNATURE_TYPE,
   verifierKey,
 } from '../../../ledger/format/note.ts';
 import { describePolicy, parsePolicy } from '../../../ledger/format/policy.ts';
@@ -22,29 +20,12 @@ import { judgeSignatures } from '../../../ledger/fsck/signatures.ts';
 import type { Sealer } from '../../../ledger/seal/sealer.ts';
 import { directoryTiles } from '../../../ledger/tiles/source.ts';
 import { readBlocks } from '../../../ledger/verify/chain.ts';
+import { type Authority, authority, cosignLine, type Five, gatewayLine, quorumOf } from '../authorities.ts';
 import { type TestKey, testKey } from '../format/native.ts';
 import { ORIGIN, World } from './world.ts';
 
 const encoder = new TextEncoder();
-const authority = (name: string) => {
-  const key = testKey(`authority ${name}`);
-  return {
-    name,
-    key,
-    verifier: verifierKey(`${name}.example.com`, key.publicKey, SIGNATURE_TYPE.cosignature),
-  };
-};
-type Authority = ReturnType<typeof authority>;
-const [a, b, c, d, e] = ['a', 'b', 'c', 'd', 'e'].map(authority) as [
-  Authority,
-  Authority,
-  Authority,
-  Authority,
-  Authority,
-];
-
-const policyText = (members: readonly Authority[], k: number) =>
-  `${members.map(({ name, verifier }) => `witness ${name} ${formatVerifierKey(verifier)}\n`).join('')}group g ${k} ${members.map(({ name }) => name).join(' ')}\nquorum g\n`;
+const [a, b, c, d, e] = ['a', 'b', 'c', 'd', 'e'].map((name) => authority(name)) as Five;
 
 let world: World;
 let sealer: Sealer;
@@ -54,19 +35,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-const gatewayLine = (text: string, key: TestKey = world.key) => {
-  const { name, keyId } = verifierKey(ORIGIN, key.publicKey);
-  return formatSignatureLine({ name, keyId, signature: key.sign(encoder.encode(text)) });
-};
-const cosignLine = (text: string, { key, verifier }: Authority) => {
-  const signature = key.sign(cosignatureMessage(text, 1_763_600_000));
-  const { name, keyId } = verifier;
-  return formatSignatureLine({
-    name,
-    keyId,
-    signature: formatCosignature({ timeSeconds: 1_763_600_000, signature }),
-  });
-};
+const ownLine = (text: string, key: TestKey = world.key) => gatewayLine(ORIGIN, text, key);
 
 function policyNote(text: string, signers: readonly Authority[], changes: { epoch?: number } = {}): string {
   const { epoch, policy } = sealer.epochs.policy;
@@ -76,7 +45,7 @@ function policyNote(text: string, signers: readonly Authority[], changes: { epoc
     previous: policy?.hash ?? NO_POLICY_HASH,
     text,
   });
-  return `${statement}\n${gatewayLine(statement)}${signers.map((signer) => cosignLine(statement, signer)).join('')}`;
+  return `${statement}\n${ownLine(statement)}${signers.map((signer) => cosignLine(statement, signer)).join('')}`;
 }
 
 async function blocks() {
@@ -104,8 +73,8 @@ async function judged(trusted: { policy?: string; key?: TestKey }) {
 }
 
 describe('policy', () => {
-  const first = policyText([a, b, c], 2);
-  const second = policyText([b, c, d, e], 3);
+  const first = quorumOf([a, b, c], 2);
+  const second = quorumOf([b, c, d, e], 3);
 
   test('the first needs the gateway alone; each block from it on names it', async () => {
     bring(policyNote(first, []));
@@ -134,7 +103,7 @@ describe('policy', () => {
     }
     expect(() => bring(policyNote(second, [b, c, d], { epoch: 3 }))).toThrow('epoch 3 where 2 is next');
     const forged = policyNote(second, [b, c, d]).split('\n');
-    const other = policyNote(policyText([a, b, c, d, e], 4), [b])
+    const other = policyNote(quorumOf([a, b, c, d, e], 4), [b])
       .split('\n')
       .at(-2)!;
     expect(() => bring([...forged.slice(0, -1), other, ''].join('\n'))).toThrow('does not fit');
@@ -162,7 +131,7 @@ describe('policy', () => {
     expect((await judged({ policy: first })).status).toBe('final');
     expect((await judged({ policy: second })).status).toBe('final');
     // One that was never the chain's stands for itself.
-    expect((await judged({ policy: policyText([a, b, c, d, e], 4) })).status).toBe('pending');
+    expect((await judged({ policy: quorumOf([a, b, c, d, e], 4) })).status).toBe('pending');
   });
 });
 
@@ -176,8 +145,8 @@ describe('witnesses that sign nothing but checkpoints', () => {
       signature: holder.sign(encoder.encode(text)),
     });
   const line = (witness: string, key: string) => `#tidemark policy-key ${witness} ${key}\n`;
-  const first = `${policyText([a, b, c], 2)}${line('c', formatVerifierKey(policyKey))}`;
-  const second = policyText([a, b], 2);
+  const first = `${quorumOf([a, b, c], 2)}${line('c', formatVerifierKey(policyKey))}`;
+  const second = quorumOf([a, b], 2);
 
   test('the holder of its policy key signs for it; its own key counts for checkpoints only', () => {
     bring(policyNote(first, []));
@@ -192,7 +161,7 @@ describe('witnesses that sign nothing but checkpoints', () => {
 
   test('with it a quorum of which one is foreign can be replaced', async () => {
     bring(policyNote(first, []));
-    const next = `${policyText([b, c, d], 2)}${line('c', formatVerifierKey(policyKey))}`;
+    const next = `${quorumOf([b, c, d], 2)}${line('c', formatVerifierKey(policyKey))}`;
     const statement = parseNote(policyNote(next, [])).text;
     expect(() => bring(policyNote(next, [b]))).toThrow('in force has not signed');
     bring(`${policyNote(next, [b])}${holderLine(statement)}`);
@@ -208,11 +177,11 @@ describe('witnesses that sign nothing but checkpoints', () => {
 
   test('a policy that could never be replaced is refused, and the loader says who signs', () => {
     const nobody = (...names: string[]) => names.map((name) => line(name, 'none')).join('');
-    expect(describePolicy(parsePolicy(`${policyText([a, b, c], 2)}${nobody('b')}`))).toContain(
+    expect(describePolicy(parsePolicy(`${quorumOf([a, b, c], 2)}${nobody('b')}`))).toContain(
       'policies are signed for a, b by nobody, c',
     );
     expect(describePolicy(parsePolicy(first))).toContain('c by ops.example.com/policies');
-    expect(() => parsePolicy(`${policyText([a, b, c], 2)}${nobody('b', 'c')}`)).toThrow(
+    expect(() => parsePolicy(`${quorumOf([a, b, c], 2)}${nobody('b', 'c')}`)).toThrow(
       'no quorum could ever sign the next policy',
     );
     for (const [lines, why] of [
@@ -238,7 +207,7 @@ describe('witnesses that sign nothing but checkpoints', () => {
       ['#tidemark policy-key a\n', 'is not "#tidemark not-after'],
       ['#tidemark other a\n', 'or "#tidemark policy-key'],
     ] as const)
-      expect(() => parsePolicy(`${policyText([a, b, c], 2)}${lines}`), lines).toThrow(why);
+      expect(() => parsePolicy(`${quorumOf([a, b, c], 2)}${lines}`), lines).toThrow(why);
   });
 });
 
@@ -250,7 +219,7 @@ describe('key', () => {
       previous: verifierKey(ORIGIN, world.key.publicKey),
       next: verifierKey(ORIGIN, to.publicKey),
     });
-    return `${text}\n${signers.map((key) => gatewayLine(text, key)).join('')}`;
+    return `${text}\n${signers.map((key) => ownLine(text, key)).join('')}`;
   };
   const rotate = (note: string, key: TestKey = next) => {
     sealer.changeKey(note, key);
