@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { FormatError } from '../ledger/format/errors.ts';
 import { parseNote } from '../ledger/format/note.ts';
+import { isHttpUrl } from '../ledger/fsck/httpsource.ts';
 import { httpStampPage, type ShownStamp } from '../ledger/fsck/httpstamps.ts';
 import type { StampedCheckpoint, TokenVerdict } from '../ledger/fsck/timestamps.ts';
 import { readTimestamp, timestampSizes, timestampsDir } from '../ledger/timestamp/store.ts';
@@ -29,7 +30,7 @@ export async function stampedCheckpoints(
   const trusted = ca === undefined ? undefined : readText(ca, 'certificate file');
   if (folder !== undefined && !existsSync(folder))
     throw new CommandError(EXIT.usage, `there is no folder ${folder}`);
-  if (folder === undefined && isUrl(source)) {
+  if (folder === undefined && isHttpUrl(source)) {
     const shown = await shownBy(source, since, trusted);
     if (shown !== null || ca === undefined) return shown;
     throw new CommandError(EXIT.usage, '--tsa-ca needs timestamps, and there are none to be asked for here', {
@@ -41,8 +42,6 @@ export async function stampedCheckpoints(
     .slice(-STAMPS_MAX)
     .map((size) => read(root, size, trusted));
 }
-
-export const isUrl = (source: string): boolean => /^https?:\/\//.test(source);
 
 /** All, or those from just below what was checked before: one that was asked for then may have come since. */
 async function shownBy(

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { type AuditOptions, type AuditReport, audit } from '../../ledger/fsck/audit.ts';
 import { formatHtmlReport } from '../../ledger/fsck/htmlreport.ts';
-import { SourceError, showToken } from '../../ledger/fsck/httpsource.ts';
+import { isHttpUrl, SourceError, showToken } from '../../ledger/fsck/httpsource.ts';
 import { formatReport } from '../../ledger/fsck/report.ts';
 import { readState, writeState } from '../audit-state.ts';
 import { coldAccessOf } from '../cold-access.ts';
@@ -10,7 +10,7 @@ import type { Invocation } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
 import { CommandError, EXIT, type ExitCode } from '../errors.ts';
 import { Progress } from '../progress.ts';
-import { isUrl as isAddress, stampedCheckpoints } from '../stamped.ts';
+import { stampedCheckpoints } from '../stamped.ts';
 import { trustOf } from '../trust.ts';
 import { watch } from '../watch.ts';
 
@@ -19,7 +19,7 @@ const STALE_HEARTBEATS = 5;
 
 export async function run(invocation: Invocation): Promise<ExitCode> {
   const given = invocation.positionals[0] ?? '';
-  const isUrl = isAddress(given);
+  const isUrl = isHttpUrl(given);
   const config = isUrl ? null : loadConfig(invocation.text('config'), process.env).config;
   const source = given || config!.dataDir;
   const token = process.env.TIDEMARK_TOKEN;
@@ -84,7 +84,7 @@ async function watching(
   once: () => Promise<AuditReport>,
 ): Promise<ExitCode> {
   const webhook = invocation.text('webhook');
-  if (webhook !== undefined && !/^https?:\/\//.test(webhook))
+  if (webhook !== undefined && !isHttpUrl(webhook))
     throw new CommandError(
       EXIT.usage,
       `--webhook takes an http or https address, not ${JSON.stringify(webhook)}`,

@@ -33,10 +33,6 @@ export class SnapshotSaver {
     return this.#ended !== null;
   }
 
-  get busy(): boolean {
-    return this.#waiting !== null;
-  }
-
   /** Resolves when the snapshot is durable. `state` is handed over and must not be used afterwards. */
   save(request: SaveRequest): Promise<void> {
     if (this.#ended) return Promise.reject(this.#ended);

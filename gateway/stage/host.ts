@@ -2,6 +2,7 @@
 // restarts it with backoff when it fails. A failing stage shows as lag; it never stops ingest.
 import { Worker } from 'node:worker_threads';
 import { type LogAppender, LogError } from '../log/types.ts';
+import { Again } from '../threads/again.ts';
 import { WORKER_LIMITS } from '../threads/limits.ts';
 import { systemClock } from './clock.ts';
 import type { HostMessage, StageInit, StageMessage } from './messages.ts';
@@ -24,16 +25,14 @@ export interface StageOptions<Config> {
   readonly publish?: (topic: string, payload: Uint8Array) => void;
 }
 
-const BACKOFF_FIRST_MS = 500;
-const BACKOFF_MAX_MS = 30_000;
+const AGAIN = { firstMs: 500, maxMs: 30_000 };
 
 export class StageHost<Config = unknown> {
   readonly name: string;
   readonly #options: StageOptions<Config>;
   #worker: Worker | null = null;
   #exited: Promise<void> = Promise.resolve();
-  #restart: NodeJS.Timeout | null = null;
-  #backoffMs = BACKOFF_FIRST_MS;
+  readonly #again = new Again(AGAIN);
   #stopping = false;
   #failures = 0;
   #lastError: string | null = null;
@@ -75,13 +74,9 @@ export class StageHost<Config = unknown> {
       worker.on('exit', () => {
         this.#worker = null;
         if (!this.#stopping) {
-          if (systemClock.monotonicMs() - startedMs > BACKOFF_MAX_MS) this.#backoffMs = BACKOFF_FIRST_MS;
-          logger.warn(
-            { stage: this.name, retryInMs: this.#backoffMs },
-            `stage ${this.name} ended, restarting`,
-          );
-          this.#restart = setTimeout(() => void this.#startAgain(), this.#backoffMs);
-          this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_MAX_MS);
+          if (systemClock.monotonicMs() - startedMs > AGAIN.maxMs) this.#again.succeeded();
+          const retryInMs = this.#again.later(() => void this.#startAgain());
+          logger.warn({ stage: this.name, retryInMs }, `stage ${this.name} ended, restarting`);
         }
         resolve();
       });
@@ -128,7 +123,7 @@ export class StageHost<Config = unknown> {
   /** Asks the stage to finish its step and save its cursor; ends it after `graceMs`. */
   async stop(graceMs = 5_000): Promise<void> {
     this.#stopping = true;
-    if (this.#restart) clearTimeout(this.#restart);
+    this.#again.stop();
     const worker = this.#worker;
     if (!worker) return;
     worker.postMessage({ type: 'stop' } satisfies HostMessage);

@@ -19,15 +19,17 @@ export class Again {
     return this.#timer !== null;
   }
 
-  /** Calls `begin` once after the wait, which does not hold the process. */
-  later(begin: () => void): void {
+  /** Calls `begin` once after the wait, which does not hold the process; returns how long that is. */
+  later(begin: () => void): number {
     this.stop();
+    const waitMs = this.#nextMs;
     this.#timer = setTimeout(() => {
       this.#timer = null;
       begin();
-    }, this.#nextMs);
+    }, waitMs);
     this.#timer.unref();
-    this.#nextMs = Math.min(this.#nextMs * 2, this.#options.maxMs);
+    this.#nextMs = Math.min(waitMs * 2, this.#options.maxMs);
+    return waitMs;
   }
 
   /** It went well: the next failure waits as the first. */

@@ -13,6 +13,7 @@ import {
   httpDeviceProofs,
   httpTiles,
   isHttpLedger,
+  isHttpUrl,
   SourceError,
 } from './httpsource.ts';
 import { type RecordSource, SegmentRecords } from './recordsource.ts';
@@ -43,7 +44,7 @@ export async function openSource(
   findings: Findings,
   { cold, blocksOnly = false }: { readonly cold?: ColdAccess | undefined; readonly blocksOnly?: boolean },
 ): Promise<AuditSource> {
-  if (/^https?:\/\//.test(source)) {
+  if (isHttpUrl(source)) {
     const base = baseUrl(source);
     const isAlone = await isHttpLedger(base);
     if (blocksOnly) return ledgerAlone(httpTiles(base, isAlone ? '' : 'ledger/'));

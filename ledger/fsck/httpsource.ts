@@ -99,6 +99,9 @@ function notOurs(url: URL, cause?: unknown): SourceError {
   });
 }
 
+/** Whether what a person gave is an address, and no path. */
+export const isHttpUrl = (source: string): boolean => /^https?:\/\//.test(source);
+
 /** `base` as given by a person, with a final slash so that paths below it resolve. */
 export function baseUrl(text: string): URL {
   return new URL(text.endsWith('/') ? text : `${text}/`);

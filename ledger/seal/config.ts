@@ -1,6 +1,7 @@
 // The sealer's settings: limits of a block and of silence. Refuses anything that would break a rule of the format.
 import { z } from 'zod';
 import { cosignSchema } from '../cosign/config.ts';
+import { MAX_BLOCK_RECORDS } from '../format/block.ts';
 import { criticalRules } from './critical-config.ts';
 
 export const ledgerSchema = z
@@ -8,7 +9,7 @@ export const ledgerSchema = z
     blockRecordsMax: z
       .int()
       .min(1)
-      .max(65_536)
+      .max(MAX_BLOCK_RECORDS)
       .default(4_096)
       .describe('Most records in one block. A smaller block makes shorter proofs and a longer chain.'),
     blockIntervalMs: z

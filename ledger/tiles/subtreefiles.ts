@@ -8,19 +8,17 @@
 //   roots of blocks, 32 bytes each, in the order in which they came
 import { closeSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Block } from '../format/block.ts';
+import { type Block, MAX_BLOCK_RECORDS } from '../format/block.ts';
 import { HASH_BYTES } from './batchtree.ts';
 import { SUBTREES_FROM, subtreesOf } from './subtrees.ts';
 
 const MAGIC = Buffer.from('TMSR');
 const VERSION = 1;
 const TABLE_AT = 16;
-/** The most a data block may have. */
-const BLOCK_RECORDS_MAX = 65_536;
 export const BLOCKS_A_FILE = 256;
 export const HEADER_BYTES = TABLE_AT + 4 * BLOCKS_A_FILE;
 /** A file that grew beyond it holds the roots of its blocks more than once. */
-export const FILE_BYTES_MAX = HEADER_BYTES + BLOCKS_A_FILE * subtreesOf(BLOCK_RECORDS_MAX) * HASH_BYTES;
+export const FILE_BYTES_MAX = HEADER_BYTES + BLOCKS_A_FILE * subtreesOf(MAX_BLOCK_RECORDS) * HASH_BYTES;
 
 export const subtreesFolder = (dataDir: string): string => join(dataDir, 'subtrees');
 

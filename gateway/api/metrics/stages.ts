@@ -32,16 +32,21 @@ const figureOf = (stage: string, figure: string): Read => {
   };
 };
 
-const LEFT_OUT = ['late', 'ahead', 'flagged', 'overLimit'] as const;
+/** Several figures of one stage, by label. */
+const figuresOf =
+  (stage: string, byLabel: readonly (readonly [label: string, figure: string])[]): Read =>
+  ({ status }) => {
+    const figures = status.stages[stage] ?? {};
+    return Object.fromEntries(byLabel.map(([label, figure]) => [label, Number(figures[figure] ?? 0)]));
+  };
+
+const LEFT_OUT = ['late', 'ahead', 'flagged', 'overLimit'].map((reason) => [reason, reason] as const);
 
 export const WINDOWS: readonly Metric[] = [
   counter(
     'windows_left_out_total',
     'Records (overLimit: values) in no window: theirs had been given out; dated too far ahead; flagged for their time; no room.',
-    ({ status }) => {
-      const figures = status.stages.windows ?? {};
-      return Object.fromEntries(LEFT_OUT.map((reason) => [reason, Number(figures[reason] ?? 0)]));
-    },
+    figuresOf('windows', LEFT_OUT),
     'reason',
   ),
   counter(
@@ -90,10 +95,7 @@ export const SPARKPLUG: readonly Metric[] = [
   counter(
     'sparkplug_unread_values_total',
     'Metric values not decoded, by what keeps them from it.',
-    ({ status }) => {
-      const figures = status.stages.sparkplug ?? {};
-      return Object.fromEntries(UNREAD.map(([kind, figure]) => [kind, Number(figures[figure] ?? 0)]));
-    },
+    figuresOf('sparkplug', UNREAD),
     'kind',
   ),
   counter(

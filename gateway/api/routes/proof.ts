@@ -3,6 +3,7 @@
 // GET /api/v1/leaves: what is left of removed records, so that those beside them can be checked.
 import type { FastifyInstance } from 'fastify';
 import { toBase64 } from '../../../ledger/format/base64.ts';
+import { MAX_BLOCK_RECORDS } from '../../../ledger/format/block.ts';
 import type { Offset } from '../../../ledger/format/brand.ts';
 import { type Problem, sendProblem } from '../../ingest/problem.ts';
 import type { LogReader } from '../../log/types.ts';
@@ -69,9 +70,6 @@ export function proofRoutes(app: FastifyInstance, reader: LogReader, proofs: Pro
       .send({ runs: runs.map(({ first, hashes }) => ({ first, hashes: toBase64(hashes) })) });
   });
 }
-
-/** What a data block holds at most. */
-const MAX_BLOCK_RECORDS = 65_536;
 
 const BAD_LEAVES: Problem = {
   status: 400,
